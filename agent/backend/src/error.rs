@@ -1,0 +1,100 @@
+//! One error for every store: what was tried, on what, and whether trying again can help.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What kind of failure it was. The kind alone decides [`Error::is_permanent`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    NotFound,
+    AlreadyExists,
+    OutOfRange,
+    PermissionDenied,
+    /// No space, or a quota is used up.
+    Full,
+    /// The store cannot do this at all.
+    Unsupported,
+    /// The location or a setting is wrong.
+    Misconfigured,
+    /// The store does not answer, answers that it is busy, or broke off: another try may succeed.
+    Unavailable,
+}
+
+/// The call that failed, as a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Open,
+    Create,
+    Stat,
+    Load,
+    Save,
+    List,
+    Remove,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Create => "create",
+            Self::Stat => "stat",
+            Self::Load => "load",
+            Self::Save => "save",
+            Self::List => "list",
+            Self::Remove => "remove",
+        })
+    }
+}
+
+/// A failed store call.
+#[derive(Debug)]
+pub struct Error {
+    pub kind: ErrorKind,
+    pub operation: Operation,
+    /// The file, or what else the call was about, for people; never a credential.
+    pub name: String,
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(kind: ErrorKind, operation: Operation, name: impl Into<String>) -> Self {
+        Self { kind, operation, name: name.into(), source: None }
+    }
+
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Whether the same call would fail the same way again. This is the one question retry asks.
+    pub fn is_permanent(&self) -> bool {
+        self.kind != ErrorKind::Unavailable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.operation, self.name)?;
+        let why = match self.kind {
+            ErrorKind::NotFound => "not found",
+            ErrorKind::AlreadyExists => "exists already",
+            ErrorKind::OutOfRange => "shorter than it should be",
+            ErrorKind::PermissionDenied => "permission denied",
+            ErrorKind::Full => "no space left",
+            ErrorKind::Unsupported => "not supported by this store",
+            ErrorKind::Misconfigured => "wrong setting",
+            ErrorKind::Unavailable => "store unavailable",
+        };
+        write!(f, ": {why}")?;
+        // The sources are part of the sentence: callers print one line.
+        let mut source = self.source.as_deref().map(|s| s as &dyn StdError);
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {}

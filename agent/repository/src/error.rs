@@ -1,0 +1,78 @@
+//! What can go wrong with a repository, one sentence each, with a hint where there is one thing to do.
+
+use pillion_backend::{self as backend, FileName};
+
+use crate::format::Invalid;
+use crate::format::id::Id;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no repository at {location}")]
+    NoRepository { location: String },
+    #[error("there is a repository at {location} already")]
+    AlreadyInitialized { location: String },
+    #[error("{location} holds keys or snapshots but no config: it is what is left of a repository")]
+    HalfRepository { location: String },
+    #[error("the repository at {location} has the old layout that restic 0.17 was the last to read")]
+    OldLayout { location: String },
+    #[error("the repository has version {version}; this program knows 1 and 2")]
+    UnsupportedVersion { version: u32 },
+    #[error("wrong password, or no key for it")]
+    WrongPassword,
+    #[error("no usable key: {0}")]
+    UnusableKey(String),
+    #[error("the repository is locked: {0}")]
+    Locked(String),
+    /// The lock could not be kept: nothing may be written any more.
+    #[error("lost the lock on the repository: {0}")]
+    LockLost(String),
+    #[error("{file} is damaged: {why}")]
+    Damaged { file: FileName, why: Invalid },
+    #[error("{kind} blob {id} is in no index", kind = .kind.noun())]
+    MissingBlob { kind: crate::format::blob::BlobKind, id: Id },
+    #[error("{kind} blob {id} is damaged: {why}", kind = .kind.noun())]
+    DamagedBlob { kind: crate::format::blob::BlobKind, id: Id, why: Invalid },
+    #[error("no snapshot matches {0:?}")]
+    NoSnapshot(String),
+    #[error("{0:?} is the beginning of more than one ID")]
+    AmbiguousPrefix(String),
+    #[error("interrupted")]
+    Cancelled,
+    #[error(transparent)]
+    Backend(#[from] backend::Error),
+    /// The local file system, away from the source: cache, spool, target.
+    #[error("{doing} {path}: {source}")]
+    Local { doing: &'static str, path: String, source: std::io::Error },
+    /// A job's own refusal or failure, as one sentence.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Error {
+    pub fn local(doing: &'static str, path: impl Into<String>, source: impl Into<std::io::Error>) -> Self {
+        Self::Local { doing, path: path.into(), source: source.into() }
+    }
+
+    /// The one thing to do about it, where there is one.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoRepository { .. } => "check the location, or create one with `pillion init`",
+            Self::HalfRepository { .. } => "restore the config file, or use an empty location",
+            Self::OldLayout { .. } => "copy it into a new repository with restic 0.17",
+            Self::UnsupportedVersion { .. } => "use a newer version of this program",
+            Self::WrongPassword => "check RESTIC_PASSWORD or --password-file",
+            Self::Locked(_) => {
+                "wait, use --retry-lock, or remove a dead process's lock with `pillion unlock`"
+            }
+            Self::Damaged { .. } | Self::MissingBlob { .. } | Self::DamagedBlob { .. } => {
+                "run `pillion check` to see what is affected"
+            }
+            Self::Backend(e) if e.kind == backend::ErrorKind::Full => {
+                "free some space: nothing stored was lost"
+            }
+            _ => return None,
+        })
+    }
+}
