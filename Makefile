@@ -1,0 +1,88 @@
+# Two commands do all the set-up: `make run` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TOOLS := $(CURDIR)/target/tools
+CARGO_DENY_VERSION := 0.20.2
+FUZZ_SECONDS ?= 60
+# The steps of CI, in the order in which they tell most per minute.
+CI_STEPS := fmt-check lint test doc deny fuzz-short bench-build
+
+export PILLION_TEST_RESTIC ?= $(TOOLS)/bin/restic
+
+.PHONY: help run test tools ci environment fmt fmt-check lint doc deny fuzz fuzz-short bench bench-memory bench-build bench-smoke
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+run: environment ## builds the agent and runs it on a sample below target/run, every minute
+	@cargo build --release --locked --package pillion
+	@exec target/release/pillion agent --sample target/run
+
+test: environment tools ## runs all the tests, after fetching what they need
+	@cargo test --workspace --locked
+
+tools: ## fetches stock restic into target/tools (or takes PILLION_TEST_RESTIC)
+	@e2e/tools/restic.sh $(TOOLS)
+
+ci: ## everything that is checked before a change is taken
+	@for step in $(CI_STEPS); do \
+	    start=$$SECONDS; \
+	    echo "== $$step"; \
+	    if ! $(MAKE) $$step; then echo "== $$step FAILED after $$((SECONDS - start)) s"; exit 1; fi; \
+	    echo "== $$step passed in $$((SECONDS - start)) s"; \
+	done
+
+environment:
+	@e2e/tools/environment.sh
+
+fmt: ## formats the code
+	@cargo fmt --all
+	@cargo fmt --manifest-path agent/repository/fuzz/Cargo.toml
+
+fmt-check: ## code is formatted, scripts parse, every file keeps the house's form
+	@cargo fmt --all --check
+	@cargo fmt --manifest-path agent/repository/fuzz/Cargo.toml --check
+	@for script in .ci/run e2e/tools/*.sh; do bash -n $$script; done
+	@e2e/tools/house.sh
+
+lint: environment ## clippy, where a warning is an error
+	@cargo clippy --workspace --all-targets --locked -- --deny warnings
+
+doc: environment ## the documentation of the code, where a warning is an error
+	@RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+deny: $(TOOLS)/bin/cargo-deny ## licences, bans and sources of the dependencies
+	@$< --workspace --locked check --hide-inclusion-graph licenses bans sources
+
+# The fastest build: it reads a few files, once.
+$(TOOLS)/bin/cargo-deny:
+	@echo "building cargo-deny $(CARGO_DENY_VERSION) (about two minutes on two cores)"
+	@CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install --quiet --debug --locked --force --root $(TOOLS) \
+	    --target-dir $(TOOLS)/build --version $(CARGO_DENY_VERSION) cargo-deny
+	@rm -rf $(TOOLS)/build
+
+fuzz: ## fuzzes every decoder for FUZZ_SECONDS each (60)
+	@e2e/tools/environment.sh c++
+	@e2e/tools/fuzz.sh $(FUZZ_SECONDS)
+
+fuzz-short:
+	@$(MAKE) fuzz FUZZ_SECONDS=10
+
+# BENCH_RUNS=3 BENCH_SCALE=1 BENCH_ONLY=small-first,... BENCH_SEED=1 BENCH_DIR=target/bench PILLION_BIN=...
+bench: environment tools ## us and restic side by side (BENCH_RUNS, BENCH_SCALE, BENCH_ONLY)
+	@cargo build --release --locked --package pillion --package pillion-e2e
+	@target/release/bench compare
+
+bench-memory: environment ## our side in a memory cgroup of 64 MiB (needs root)
+	@cargo build --release --locked --package pillion --package pillion-e2e
+	@target/release/bench memory
+
+bench-build: environment
+	@cargo build --locked --package pillion --package pillion-e2e
+
+# A hundredth of the data, one round: shows that the bench works, not how fast anything is.
+bench-smoke: bench-build tools
+	@BENCH_RUNS=1 BENCH_SCALE=0.01 BENCH_DIR=target/bench-smoke PILLION_BIN=target/debug/pillion target/debug/bench compare

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The form every source file but tests has: it opens with what it is (`//!`), and is not longer than a person reads
+# in one go: 600 lines. Tests are a `tests.rs`, a crate's `tests/`, and what follows `mod tests {`.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+failed=0
+while IFS= read -r file; do
+    case $file in */tests.rs | */tests/*) continue ;; esac
+    if ! head -n 1 "$file" | grep -q '^//!'; then
+        echo "$file: opens without //! to say what it is"
+        failed=1
+    fi
+    lines=$(awk '/^mod tests \{/ { exit } { n++ } END { print n + 0 }' "$file")
+    if [ "$lines" -gt 600 ]; then
+        echo "$file: $lines lines without tests, above 600"
+        failed=1
+    fi
+done < <(git ls-files --cached --others --exclude-standard '*.rs')
+exit $failed
