@@ -16,6 +16,9 @@ pub enum ErrorKind {
     Unsupported,
     /// The location or a setting is wrong.
     Misconfigured,
+    /// The file to be stored is gone, has another size than was said, or may have lost bytes on its way
+    /// to the disk: it must be made again, saving it again does not help.
+    UnusableBody,
     /// The store does not answer, answers that it is busy, or broke off: another try may succeed.
     Unavailable,
 }
@@ -82,8 +85,9 @@ impl fmt::Display for Error {
             ErrorKind::OutOfRange => "shorter than it should be",
             ErrorKind::PermissionDenied => "permission denied",
             ErrorKind::Full => "no space left",
-            ErrorKind::Unsupported => "not supported by this store",
+            ErrorKind::Unsupported => "not supported",
             ErrorKind::Misconfigured => "wrong setting",
+            ErrorKind::UnusableBody => "the file to be stored is unusable",
             ErrorKind::Unavailable => "store unavailable",
         };
         write!(f, ": {why}")?;

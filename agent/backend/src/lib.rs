@@ -3,8 +3,13 @@
 //! This crate knows nothing of what the bytes mean: names, sizes and durability are its whole world.
 //! [`Backend`] is the contract, in prose; `conformance` is the same contract as tests, and every backend and
 //! every wrapper passes it. Cross-cutting behaviour (retry, faults) is a wrapper of the same trait, never a flag.
+//! Read `file` (the names), then [`location`] and [`local`]; [`mem`] and [`fault`] are for tests.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod blocking;
 pub mod conformance;
+pub mod dry;
 mod error;
 pub mod fault;
 mod file;
@@ -39,8 +44,9 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub enum Body {
     Bytes(Bytes),
-    /// A whole, closed file that nobody writes to any more. The backend may link it into its own place
-    /// instead of copying it, and may change the file's mode; it never changes its bytes or its name.
+    /// A whole, closed file that nobody writes to any more, for ever: the backend may link it into its own
+    /// place instead of copying it, and may change the file's mode; it never changes its bytes or its name.
+    /// Whoever made it may remove its name once the save has returned.
     File {
         path: Arc<Path>,
         size_bytes: u64,
@@ -54,6 +60,25 @@ impl Body {
             Self::File { size_bytes, .. } => *size_bytes,
         }
     }
+
+    /// The whole body in memory, for `file`.
+    pub(crate) fn read(&self, file: &FileName) -> Result<Bytes> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::File { path, size_bytes } => {
+                let unusable = || Error::new(ErrorKind::UnusableBody, Operation::Save, file.to_string());
+                let bytes = std::fs::read(path).map_err(|source| unusable().because(source))?;
+                if bytes.len() as u64 != *size_bytes {
+                    return Err(unusable().because(wrong_size(bytes.len() as u64, *size_bytes)));
+                }
+                Ok(bytes.into())
+            }
+        }
+    }
+}
+
+pub(crate) fn wrong_size(found_bytes: u64, said_bytes: u64) -> String {
+    format!("it has {found_bytes} bytes instead of {said_bytes}")
 }
 
 impl From<Vec<u8>> for Body {
@@ -64,8 +89,15 @@ impl From<Vec<u8>> for Body {
 
 /// A place that keeps files under the names of a repository.
 ///
-/// Every method may be called from many tasks at once. A future that is dropped in the middle leaves either
-/// the whole effect or none that a reader could see. No method retries by itself: [`retry`] does that, once.
+/// Every method may be called from many tasks at once, also for one file; the calls then take effect in some
+/// order, each as a whole. A future that is dropped in the middle, and a process that is killed, leave either
+/// the whole effect or none that a reader could see; a dropped call may still take effect for a while after.
+/// A call that fails with [`ErrorKind::Unavailable`] may have had its whole effect all the same (the answer
+/// was lost). No method retries by itself: [`retry`] does that, once.
+///
+/// Where the whole store is missing (no such directory, no such bucket), nothing is found, lists are empty,
+/// removes succeed, and a save fails with [`ErrorKind::Misconfigured`]: only [`Backend::create`] makes a store,
+/// so that a volume that is not mounted is told and not filled.
 #[async_trait::async_trait]
 pub trait Backend: Debug + Send + Sync + 'static {
     /// Where this is, for people: never holds a credential.
@@ -78,33 +110,98 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// one name exactly one succeeds. Where this is `false`, `save_new` fails with [`ErrorKind::Unsupported`].
     fn can_save_new(&self) -> bool;
 
+    /// Whether there are folders of the layout that repositories had before these names (`key`, `lock`, `snapshot`,
+    /// packs directly below `data`), which nobody reads any more: so that such a store is told from an empty one.
+    /// Asked only where no repository can be opened. A store that never held the old layout answers by default.
+    async fn has_legacy_layout(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes what the store needs before the first file can be saved (directories, a bucket). What exists
-    /// is left alone. Never called on the way to reading.
+    /// is left alone, so it may be called again. Never called on the way to reading.
     async fn create(&self) -> Result<()>;
 
-    /// The size of a file. [`ErrorKind::NotFound`] if there is none.
+    /// The size of a file, the same that a list tells. [`ErrorKind::NotFound`] if there is none.
     async fn stat(&self, file: &FileName) -> Result<Entry>;
 
     /// The bytes of a file, whole. [`ErrorKind::NotFound`] if there is none.
     async fn load(&self, file: &FileName) -> Result<Bytes>;
 
     /// The bytes `range` of a file: exactly `range.end - range.start` of them. A range that ends past
-    /// the end of the file is [`ErrorKind::OutOfRange`] (permanent), never a short answer.
+    /// the end of the file, or begins after its own end, is [`ErrorKind::OutOfRange`] (permanent), never a
+    /// short answer. An empty range at or before the end of the file gives no bytes. If there is no file it
+    /// is [`ErrorKind::NotFound`] whatever the range. Memory taken is bounded by the size of the file.
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes>;
 
     /// Stores a file. When this returns `Ok`, the bytes survive a power cut and every later call sees them;
     /// before, no call sees a part of them. An existing file of that name is replaced as a whole (names are
-    /// hashes: its bytes are the same, or it is a damaged one). No space left is [`ErrorKind::Full`].
+    /// hashes: its bytes are the same, or it is a damaged one); on failure it is left as it was. No space
+    /// left is [`ErrorKind::Full`]. A body that is not what it says is [`ErrorKind::UnusableBody`].
     async fn save(&self, file: &FileName, body: Body) -> Result<()>;
 
-    /// Stores a file only if there is none of that name, else fails with [`ErrorKind::AlreadyExists`] and
-    /// changes nothing. See [`Backend::can_save_new`].
+    /// Stores a file as [`Backend::save`] does, but only if there is none of that name, else fails with
+    /// [`ErrorKind::AlreadyExists`], changes nothing, and the file that is there survives a power cut.
+    /// See [`Backend::can_save_new`].
     async fn save_new(&self, file: &FileName, body: Body) -> Result<()>;
 
-    /// Every file of a kind, in no order, streamed. A store that was never created lists nothing.
-    /// Files that are not named like the kind's files are not listed.
+    /// Every file of a kind, in no order, streamed, no name twice. What is there during the whole list is in
+    /// it; what is saved or removed meanwhile may be or not. Files that are not named like the kind's files
+    /// are not listed. The work begins when the stream is first polled. An error is the stream's last item:
+    /// what came before it is true, but the list is not whole.
     fn list(&self, kind: FileKind) -> BoxStream<'_, Result<Entry>>;
 
     /// Removes a file, durably. Removing what is not there succeeds, since a retried remove finds nothing.
     async fn remove(&self, file: &FileName) -> Result<()>;
+}
+
+/// A shared backend is a backend, so that a wrapper can be put around one that is chosen at run time.
+#[async_trait::async_trait]
+impl<T: Backend + ?Sized> Backend for Arc<T> {
+    fn location(&self) -> String {
+        (**self).location()
+    }
+
+    fn max_connections(&self) -> usize {
+        (**self).max_connections()
+    }
+
+    fn can_save_new(&self) -> bool {
+        (**self).can_save_new()
+    }
+
+    async fn has_legacy_layout(&self) -> Result<bool> {
+        (**self).has_legacy_layout().await
+    }
+
+    async fn create(&self) -> Result<()> {
+        (**self).create().await
+    }
+
+    async fn stat(&self, file: &FileName) -> Result<Entry> {
+        (**self).stat(file).await
+    }
+
+    async fn load(&self, file: &FileName) -> Result<Bytes> {
+        (**self).load(file).await
+    }
+
+    async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {
+        (**self).load_range(file, range).await
+    }
+
+    async fn save(&self, file: &FileName, body: Body) -> Result<()> {
+        (**self).save(file, body).await
+    }
+
+    async fn save_new(&self, file: &FileName, body: Body) -> Result<()> {
+        (**self).save_new(file, body).await
+    }
+
+    fn list(&self, kind: FileKind) -> BoxStream<'_, Result<Entry>> {
+        (**self).list(kind)
+    }
+
+    async fn remove(&self, file: &FileName) -> Result<()> {
+        (**self).remove(file).await
+    }
 }
