@@ -93,7 +93,7 @@ impl Reporter for Silent {
 pub struct Progress {
     pub files_done: AtomicU64,
     pub bytes_done: AtomicU64,
-    /// What is known of the whole; grows while the job still looks around, 0 while nothing is known.
+    /// What the whole is, or probably is; 0 while nobody can tell.
     pub files_total: AtomicU64,
     pub bytes_total: AtomicU64,
     pub errors: AtomicU64,

@@ -5,9 +5,11 @@ pub mod chunker;
 pub mod config;
 pub mod crypto;
 pub mod file;
+pub mod frame;
 pub mod go_json;
 pub mod id;
 pub mod index;
+pub mod json;
 pub mod key;
 pub mod lock;
 pub mod pack;
@@ -15,6 +17,7 @@ pub mod polynomial;
 pub mod snapshot;
 pub mod time;
 pub mod tree;
+mod usual;
 
 /// Why bytes are not what the format says. The caller knows which file they came from and adds its name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,9 +3,6 @@
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;
 
-/// Plaintext of chunks being read, hashed and sealed at once, over all workers of a backup.
-pub const CHUNK_BUFFER_BYTES: usize = 24 * MIB;
-
 /// A data blob above this is distrusted; restic's chunks end at 8 MiB.
 pub const MAX_DATA_BLOB_BYTES: usize = 64 * MIB;
 
@@ -35,3 +32,61 @@ pub const MAX_INDEX_BLOBS: usize = 50_000;
 
 /// The first index file of a backup is written after this much pack data, each later one after twice as much.
 pub const FIRST_INDEX_AFTER_BYTES: u64 = 64 * MIB as u64;
+
+/// Chunks that wait for another worker than the one that read them. Each worker has room for one more chunk
+/// that it reads and one that it seals.
+pub const QUEUED_CHUNK_BYTES: usize = 4 * MIB;
+
+/// Files that were found changed and wait to be read.
+pub const MAX_QUEUED_READS: usize = 512;
+
+/// Directories below one another. A longer path could be given to no program anyway: a path has 4,096 bytes.
+pub const MAX_DEPTH: usize = 2_048;
+
+/// A buffer is given back to the system when a blob made it larger than this.
+pub const KEPT_BUFFER_BYTES: usize = 2 * MIB;
+
+/// Packs on their way into the store at once, each a file of a pack's size in the spool.
+pub const MAX_UPLOADS: usize = 5;
+/// Entries of one directory: its tree stays below [`MAX_TREE_BLOB_BYTES`] and its list of names below 64 MiB
+/// with names of usual length. A larger one is left out with a reason.
+pub const MAX_DIRECTORY_ENTRIES: usize = 1_000_000;
+
+/// Bytes of packs that `check` has in memory at once, over all threads.
+pub const CHECK_BUFFER_BYTES: usize = 24 * MIB;
+
+/// Threads of `check` that wait for the store at once: each has a zstd context and a tree of its own.
+pub const MAX_CHECK_CONNECTIONS: usize = 8;
+
+/// Paths that `check` names; more are counted.
+pub const MAX_AFFECTED_PATHS: usize = 1_000;
+
+/// Missing blobs that `check` names and remembers; more are counted.
+pub const MAX_NAMED_BLOBS: usize = 1_000;
+/// The plan of a restore: what it holds of files that are not written yet, over all batches under way.
+pub const RESTORE_PLAN_BYTES: usize = 16 * MIB;
+
+/// One batch of that plan. Within a batch no blob is loaded twice; the next one is planned meanwhile.
+pub const RESTORE_BATCH_BYTES: usize = 4 * MIB;
+
+/// Neighbouring blobs are loaded together up to this many bytes.
+pub const RESTORE_RANGE_BYTES: u32 = 4 * MIB as u32;
+
+/// Bytes between two wanted blobs that are loaded and thrown away rather than asked around.
+pub const RESTORE_GAP_BYTES: u32 = 64 * KIB as u32;
+
+/// Loaded ranges and opened blobs at once, over all workers of a restore.
+pub const RESTORE_BUFFER_BYTES: usize = 32 * MIB;
+
+/// Directories of a target kept open. With the files below it stays far from the usual limit of 1,024 handles.
+pub const MAX_OPEN_DIRECTORIES: usize = 256;
+
+/// Files of a target kept open between two of their blobs.
+pub const MAX_OPEN_FILES: usize = 64;
+
+/// A run of zeros in a restored file becomes a hole from this length on: a shorter one costs more in the file
+/// system's own records than it saves.
+pub const MIN_HOLE_BYTES: usize = 32 * KIB;
+
+/// Decoded JSON of the marker in a restore's target.
+pub const MAX_MARKER_BYTES: usize = 64 * KIB;

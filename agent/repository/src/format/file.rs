@@ -1,1 +1,152 @@
-//! To be written.
+//! The files outside of packs: config, locks, snapshots and indexes, from JSON to stored bytes and back.
+//!
+//! One envelope around the JSON. In version 2 a byte `2` and a zstd frame stand in for it, whatever the user wants
+//! compressed; a first byte `{` or `[` says that it is not compressed. The config never is. Packs and key files
+//! have other forms and never come here.
+
+use pillion_backend::FileKind;
+
+use super::Invalid;
+use super::blob::Compression;
+use super::config::Version;
+use super::crypto::{IV_BYTES, MasterKey, OVERHEAD_BYTES};
+use super::frame::{Compressor, Decompressor};
+use crate::limits;
+
+/// The first byte of compressed JSON.
+const COMPRESSED: u8 = 2;
+
+/// The bytes to store for `json`; their hash is the name of the file.
+pub fn encode(
+    kind: FileKind,
+    json: &[u8],
+    key: &MasterKey,
+    version: Version,
+    compression: Compression,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(OVERHEAD_BYTES + json.len());
+    out.resize(IV_BYTES, 0);
+    if kind == FileKind::Config || version == Version::One {
+        out.extend_from_slice(json);
+    } else {
+        out.push(COMPRESSED);
+        Compressor::new(compression.level()).append(json, &mut out);
+    }
+    key.seal_in_place(&mut out, 0);
+    out
+}
+
+/// The JSON in stored bytes, at most as much as [`limits`] allows for the kind.
+pub fn decode(kind: FileKind, stored: &[u8], key: &MasterKey) -> Result<Vec<u8>, Invalid> {
+    let max_bytes = match kind {
+        FileKind::Index => limits::MAX_INDEX_FILE_BYTES,
+        _ => limits::MAX_SMALL_FILE_BYTES,
+    };
+    let what = kind.noun();
+    if stored.len() > max_bytes {
+        return Err(Invalid::TooLarge { what, size_bytes: stored.len() as u64, max_bytes: max_bytes as u64 });
+    }
+    let mut stored = stored.to_vec();
+    let plain = key.open_in_place(&mut stored)?;
+    match plain.first() {
+        Some(b'{' | b'[') => {}
+        Some(&COMPRESSED) if kind != FileKind::Config => {
+            return Decompressor::default().at_most(what, &plain[1..], max_bytes);
+        }
+        Some(_) => return Err(Invalid::malformed("this is no JSON, and compressed in no known way")),
+        None => return Err(Invalid::malformed("the file is empty")),
+    }
+    let length = plain.len();
+    stored.copy_within(IV_BYTES..IV_BYTES + length, 0);
+    stored.truncate(length);
+    Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const JSON: &[u8] =
+        br#"{"time":"2024-01-01T00:00:00Z","tree":"x","x":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#;
+
+    fn key() -> MasterKey {
+        MasterKey::new(&[1; 32], &[2; 16], &[3; 16]).unwrap()
+    }
+
+    fn sealed(plain: &[u8]) -> Vec<u8> {
+        let mut buffer = [&[0; IV_BYTES], plain].concat();
+        key().seal_in_place(&mut buffer, 0);
+        buffer
+    }
+
+    #[test]
+    fn json_comes_back_and_is_compressed_where_the_format_says_so() {
+        for kind in [FileKind::Config, FileKind::Lock, FileKind::Snapshot, FileKind::Index] {
+            for version in [Version::One, Version::Two] {
+                for compression in [Compression::Auto, Compression::Off, Compression::Max] {
+                    let stored = encode(kind, JSON, &key(), version, compression);
+                    assert_eq!(decode(kind, &stored, &key()).unwrap(), JSON);
+                    let plain = kind == FileKind::Config || version == Version::One;
+                    assert_eq!(stored.len() == JSON.len() + OVERHEAD_BYTES, plain);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_by_its_claim_and_without_one_by_its_size() {
+        let zeros = vec![b' '; limits::MAX_SMALL_FILE_BYTES + 1];
+        let claimed = zstd::bulk::compress(&zeros, 19).unwrap();
+        let silent = zstd::stream::encode_all(&zeros[..], 19).unwrap();
+        for frame in [claimed, silent] {
+            let stored = sealed(&[&[COMPRESSED], &frame[..]].concat());
+            let result = decode(FileKind::Snapshot, &stored, &key());
+            assert!(matches!(result, Err(Invalid::TooLarge { what: "snapshot", .. })), "{result:?}");
+            assert_eq!(decode(FileKind::Index, &stored, &key()).unwrap(), zeros);
+        }
+    }
+
+    #[test]
+    fn a_frame_written_as_a_stream_is_read() {
+        let text = JSON.repeat(20_000);
+        let frame = zstd::stream::encode_all(&text[..], 3).unwrap();
+        let stored = sealed(&[&[COMPRESSED], &frame[..]].concat());
+        assert_eq!(decode(FileKind::Index, &stored, &key()).unwrap(), text);
+    }
+
+    #[test]
+    fn every_damage_to_the_stored_bytes_is_noticed() {
+        let stored = encode(FileKind::Lock, JSON, &key(), Version::Two, Compression::Auto);
+        for position in 0..stored.len() {
+            let mut changed = stored.clone();
+            changed[position] ^= 1;
+            assert_eq!(decode(FileKind::Lock, &changed, &key()), Err(Invalid::Unauthentic));
+            assert!(decode(FileKind::Lock, &stored[..position], &key()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_compressed_config_and_other_forms_are_refused() {
+        let frame = zstd::bulk::compress(JSON, 3).unwrap();
+        let compressed = [&[COMPRESSED], &frame[..]].concat();
+        assert!(decode(FileKind::Config, &sealed(&compressed), &key()).is_err());
+        for plain in [&b""[..], b"\x02", b"\x03{}", b"null", b"\x02{}"] {
+            assert!(decode(FileKind::Snapshot, &sealed(plain), &key()).is_err(), "{plain:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_frame_of_whoever_holds_the_key_panics(mut frame in prop::collection::vec(any::<u8>(), 0..200), genuine: bool, change in any::<prop::sample::Index>()) {
+            if genuine {
+                frame = zstd::bulk::compress(&frame, 3).unwrap();
+                let position = change.index(frame.len());
+                frame[position] ^= 0x55;
+            }
+            let stored = sealed(&[&[COMPRESSED], &frame[..]].concat());
+            let _ = decode(FileKind::Snapshot, &stored, &key());
+        }
+    }
+}

@@ -25,6 +25,25 @@ impl Id {
         Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 
+    /// `None` if one is no lower-case hex digit.
+    pub fn from_hex(digits: &[u8; 64]) -> Option<Self> {
+        // Arithmetic without branches over all digits at once: the compiler makes vectors of it.
+        let values = digits.map(|digit| {
+            let (decimal, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+            if decimal < 10 {
+                decimal
+            } else if letter < 6 {
+                letter + 10
+            } else {
+                0xff
+            }
+        });
+        let valid = values.iter().fold(0, |all, value| all | value) < 16;
+        valid.then(|| {
+            Self(std::array::from_fn(|position| values[2 * position] << 4 | values[2 * position + 1]))
+        })
+    }
+
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -53,14 +72,12 @@ impl FromStr for Id {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let mut bytes = [0u8; 32];
-        if text.len() != 64 {
-            return Err(Invalid::malformed(format_args!("an ID has 64 hex digits, not {}", text.len())));
-        }
-        data_encoding::HEXLOWER
-            .decode_mut(text.as_bytes(), &mut bytes)
-            .map_err(|_| Invalid::malformed("an ID holds a character that is not a lower-case hex digit"))?;
-        Ok(Self(bytes))
+        let digits: &[u8; 64] = text
+            .as_bytes()
+            .try_into()
+            .map_err(|_| Invalid::malformed(format_args!("an ID has 64 hex digits, not {}", text.len())))?;
+        Self::from_hex(digits)
+            .ok_or_else(|| Invalid::malformed("an ID holds a character that is not a lower-case hex digit"))
     }
 }
 
