@@ -1,1 +1,353 @@
-//! To be written.
+//! An opened repository: its key, its config, and how files and blobs are loaded and saved.
+//!
+//! Relies on `format` for every byte and on [`Store`] for every call. Opening needs no lock; whoever goes on
+//! to read or write takes one first (see `lock`). Nothing in here decides what to back up or restore.
+
+#[cfg(test)]
+pub(crate) mod fixture;
+mod init;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pillion_backend::{Body, ErrorKind, FileKind, FileName};
+
+pub use init::{Creator, init};
+
+use crate::error::{Error, Result};
+use crate::format::Invalid;
+use crate::format::blob::{BlobKind, Compression, Opener};
+use crate::format::chunker::Tables;
+use crate::format::config::{Config, ConfigError};
+use crate::format::crypto::MasterKey;
+use crate::format::id::Id;
+use crate::format::key::{KeyError, KeyFile};
+use crate::format::snapshot::Snapshot;
+use crate::format::tree::{self, Node};
+use crate::format::{file, index as index_file, lock::Lock as LockFile};
+use crate::index::{Index, IndexBuilder, Location};
+use crate::limits;
+use crate::store::{Store, entry_id, file_name};
+
+/// A snapshot and the ID it was loaded under.
+pub type NamedSnapshot = (Id, Snapshot);
+
+/// What a user may choose about writing, and where temporary files go.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub compression: Compression,
+    pub pack_size_bytes: u32,
+    /// Packs grow in files here before they are uploaded.
+    pub spool: PathBuf,
+    /// Work done at once; the number of processors is a good choice.
+    pub workers: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            compression: Compression::Auto,
+            pack_size_bytes: limits::PACK_SIZE_BYTES,
+            spool: std::env::temp_dir(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    pub store: Store,
+    pub config: Config,
+    pub settings: Settings,
+    key: Arc<MasterKey>,
+    key_id: Id,
+}
+
+impl Repository {
+    /// Opens with the first key file that the password fits and whose master key opens the config.
+    pub fn open(store: Store, password: &[u8], settings: Settings) -> Result<Self> {
+        let config_file = FileName::config();
+        let Some(sealed_config) = store.load_if_present(&config_file)? else {
+            refuse_old_layout(&store)?;
+            return Err(Error::NoRepository { location: store.location() });
+        };
+        let (key_id, key, config_json) = find_key(&store, password, &sealed_config)?;
+        let config = Config::decode(&config_json).map_err(|why| match why {
+            ConfigError::UnsupportedVersion(version) => Error::UnsupportedVersion { version },
+            ConfigError::Invalid(why) => Error::Damaged { file: config_file, why },
+        })?;
+        Ok(Self { store, config, settings, key: Arc::new(key), key_id })
+    }
+
+    /// The same repository whose store calls end with another token.
+    #[must_use]
+    pub fn with_store(&self, store: Store) -> Self {
+        Self { store, ..self.clone() }
+    }
+
+    /// For cutting files as this repository cuts them.
+    pub fn tables(&self) -> Tables {
+        Tables::new(self.config.chunker_polynomial).expect("the config was checked when it was decoded")
+    }
+
+    pub fn key(&self) -> &MasterKey {
+        &self.key
+    }
+
+    /// The key file that opened this repository.
+    pub fn key_id(&self) -> &Id {
+        &self.key_id
+    }
+
+    /// Loads and decodes a file that is called by its ID: a snapshot, a lock or an index.
+    pub fn load_file(&self, kind: FileKind, id: &Id) -> Result<Vec<u8>> {
+        let sealed = self.store.load_verified(kind, id)?;
+        file::decode(kind, &sealed, &self.key)
+            .map_err(|why| Error::Damaged { file: file_name(kind, id), why })
+    }
+
+    /// Encodes and saves such a file; returns its ID.
+    pub fn save_file(&self, kind: FileKind, json: &[u8]) -> Result<Id> {
+        let sealed = self.encode_file(kind, json);
+        let id = Id::of(&sealed);
+        self.store.save(&file_name(kind, &id), Body::from(sealed))?;
+        Ok(id)
+    }
+
+    pub fn encode_file(&self, kind: FileKind, json: &[u8]) -> Vec<u8> {
+        file::encode(kind, json, &self.key, self.config.version, self.settings.compression)
+    }
+
+    pub fn load_snapshot(&self, id: &Id) -> Result<Snapshot> {
+        let json = self.load_file(FileKind::Snapshot, id)?;
+        Snapshot::decode(&json).map_err(|why| Error::Damaged { file: file_name(FileKind::Snapshot, id), why })
+    }
+
+    /// Every snapshot that can be read, oldest first, and what is wrong with the others.
+    pub fn load_snapshots(&self) -> Result<(Vec<NamedSnapshot>, Vec<Error>)> {
+        let ids = self.store.list_ids(FileKind::Snapshot)?;
+        let loaded = self.each_parallel(&ids, |id| match self.load_snapshot(id) {
+            Err(e @ Error::Damaged { .. }) => Ok((*id, Some(Err(e)))),
+            // Forgotten since it was listed.
+            Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => Ok((*id, None)),
+            other => other.map(|snapshot| (*id, Some(Ok(snapshot)))),
+        })?;
+        let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
+        for (id, snapshot) in loaded {
+            match snapshot {
+                Some(Ok(snapshot)) => snapshots.push((id, snapshot)),
+                Some(Err(e)) => damaged.push(e),
+                None => {}
+            }
+        }
+        snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
+        Ok((snapshots, damaged))
+    }
+
+    pub fn load_lock(&self, id: &Id) -> Result<LockFile> {
+        let json = self.load_file(FileKind::Lock, id)?;
+        LockFile::decode(&json).map_err(|why| Error::Damaged { file: file_name(FileKind::Lock, id), why })
+    }
+
+    /// Lists and loads every index file. Damage in one is an error: an index with a hole would have blobs
+    /// stored twice, and `check` and `restic repair index` exist.
+    pub fn load_index(&self) -> Result<LoadedIndex> {
+        let files = self.store.list_ids(FileKind::Index)?;
+        let builders = self.each_parallel(&files, |id| self.load_index_file(id))?;
+        let mut whole = IndexBuilder::default();
+        for builder in builders {
+            whole.append(builder);
+        }
+        Ok(LoadedIndex { index: Arc::new(whole.build()), files })
+    }
+
+    pub fn load_index_file(&self, id: &Id) -> Result<IndexBuilder> {
+        let json = self.load_file(FileKind::Index, id)?;
+        let mut builder = IndexBuilder::default();
+        index_file::decode(&json, &mut |pack, blobs| builder.add_pack(pack, blobs))
+            .map_err(|why| Error::Damaged { file: file_name(FileKind::Index, id), why })?;
+        Ok(builder)
+    }
+
+    /// Runs `work` on every item, several at once, and stops at the first error. The order is the items'.
+    pub fn each_parallel<T: Sync, R: Send>(
+        &self,
+        items: &[T],
+        work: impl Fn(&T) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        let next = AtomicUsize::new(0);
+        let workers = self.settings.workers.min(items.len()).max(1);
+        let run = || -> Result<Vec<(usize, R)>> {
+            let mut done = Vec::new();
+            loop {
+                let position = next.fetch_add(1, Ordering::Relaxed);
+                let Some(item) = items.get(position) else { return Ok(done) };
+                match work(item) {
+                    Ok(result) => done.push((position, result)),
+                    Err(e) => {
+                        next.store(items.len(), Ordering::Relaxed);
+                        return Err(e);
+                    }
+                }
+            }
+        };
+        let mut results = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..workers).map(|_| scope.spawn(run)).collect();
+            let mut results = run()?;
+            for other in others {
+                results.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok::<_, Error>(results)
+        })?;
+        results.sort_unstable_by_key(|(position, _)| *position);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
+    }
+}
+
+/// The index, and the index files it was made of.
+#[derive(Clone, Debug)]
+pub struct LoadedIndex {
+    pub index: Arc<Index>,
+    pub files: Vec<Id>,
+}
+
+/// Reads blobs for one thread, with buffers of its own.
+#[derive(Debug)]
+pub struct BlobReader {
+    repository: Repository,
+    index: Arc<Index>,
+    opener: Opener,
+    sealed: Vec<u8>,
+    plain: Vec<u8>,
+}
+
+impl BlobReader {
+    pub fn new(repository: &Repository, index: &Arc<Index>) -> Self {
+        Self {
+            repository: repository.clone(),
+            index: Arc::clone(index),
+            opener: Opener::default(),
+            sealed: Vec::new(),
+            plain: Vec::new(),
+        }
+    }
+
+    /// Another one over the same index.
+    #[must_use]
+    pub fn clone_for_thread(&self) -> Self {
+        Self::new(&self.repository, &self.index)
+    }
+
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// The content of a blob, from the first place that has it whole.
+    pub fn load(&mut self, kind: BlobKind, id: &Id) -> Result<&[u8]> {
+        let index = Arc::clone(&self.index);
+        let mut failure = None;
+        for location in index.lookup(kind, id) {
+            match self.load_from(kind, id, &location) {
+                Ok(()) => return Ok(&self.plain),
+                Err(e @ (Error::Cancelled | Error::LockLost(_))) => return Err(e),
+                Err(e) => failure = Some(e),
+            }
+        }
+        Err(failure.unwrap_or(Error::MissingBlob { kind, id: *id }))
+    }
+
+    pub fn load_tree(&mut self, id: &Id) -> Result<Vec<Node>> {
+        let json = self.load(BlobKind::Tree, id)?;
+        let decoded = tree::decode(json);
+        decoded.map_err(|why| Error::DamagedBlob { kind: BlobKind::Tree, id: *id, why })
+    }
+
+    fn load_from(&mut self, kind: BlobKind, id: &Id, location: &Location) -> Result<()> {
+        let max_bytes = match kind {
+            BlobKind::Data => limits::MAX_DATA_BLOB_BYTES,
+            BlobKind::Tree => limits::MAX_TREE_BLOB_BYTES,
+        } as u64;
+        if location.plain_bytes() > max_bytes || u64::from(location.length) > max_bytes {
+            let why = Invalid::TooLarge { what: kind.noun(), size_bytes: location.plain_bytes(), max_bytes };
+            return Err(Error::DamagedBlob { kind, id: *id, why });
+        }
+        let start = u64::from(location.offset);
+        let range = start..start + u64::from(location.length);
+        let bytes = self.repository.store.load_range(&file_name(FileKind::Pack, &location.pack), range)?;
+        self.sealed.clear();
+        self.sealed.extend_from_slice(&bytes);
+        self.opener
+            .open(
+                self.repository.key(),
+                kind,
+                id,
+                &mut self.sealed,
+                location.uncompressed_length,
+                &mut self.plain,
+            )
+            .map_err(|why| Error::DamagedBlob { kind, id: *id, why })
+    }
+}
+
+fn refuse_old_layout(store: &Store) -> Result<()> {
+    match store.has_legacy_layout()? {
+        true => Err(Error::OldLayout { location: store.location() }),
+        false => Ok(()),
+    }
+}
+
+/// Tries every key file. One that cannot be used means "next key"; why is told only if no other opens.
+fn find_key(store: &Store, password: &[u8], sealed_config: &[u8]) -> Result<(Id, MasterKey, Vec<u8>)> {
+    let mut keys = store.list(FileKind::Key)?;
+    if keys.is_empty() {
+        refuse_old_layout(store)?;
+        return Err(Error::UnusableKey("the repository has a config but no key".to_owned()));
+    }
+    // The oldest first: that is the one most people use, and the order is the same at every open.
+    keys.sort_by_key(|entry| (entry.modified, entry.file.clone()));
+    let mut unusable = Vec::new();
+    let mut wrong_password = false;
+    for entry in keys.iter().take(limits::MAX_KEY_FILES) {
+        store.check_cancelled()?;
+        match try_key(store, entry, password) {
+            Ok(key) => match file::decode(FileKind::Config, sealed_config, &key) {
+                Ok(json) => return Ok((entry_id(entry), key, json)),
+                Err(why) => unusable.push(format!("{} does not open the config: {why}", entry.file)),
+            },
+            Err(TryKeyError::WrongPassword) => wrong_password = true,
+            Err(TryKeyError::Unusable(why)) => unusable.push(format!("{}: {why}", entry.file)),
+            Err(TryKeyError::Store(e)) => return Err(e),
+        }
+    }
+    match (wrong_password, unusable.is_empty()) {
+        (true, true) => Err(Error::WrongPassword),
+        (true, false) => {
+            Err(Error::UnusableKey(format!("wrong password for every readable key; {}", unusable.join("; "))))
+        }
+        (false, _) => Err(Error::UnusableKey(unusable.join("; "))),
+    }
+}
+
+enum TryKeyError {
+    WrongPassword,
+    Unusable(String),
+    Store(Error),
+}
+
+fn try_key(store: &Store, entry: &pillion_backend::Entry, password: &[u8]) -> Result<MasterKey, TryKeyError> {
+    if entry.size_bytes > limits::MAX_SMALL_FILE_BYTES as u64 {
+        return Err(TryKeyError::Unusable(format!("{} bytes are too many", entry.size_bytes)));
+    }
+    let bytes = match store.load_if_present(&entry.file) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Err(TryKeyError::Unusable("it was just removed".to_owned())),
+        Err(e) => return Err(TryKeyError::Store(e)),
+    };
+    let key_file = KeyFile::decode(&bytes).map_err(|why| TryKeyError::Unusable(why.to_string()))?;
+    key_file.open(password).map_err(|e| match e {
+        KeyError::WrongPassword => TryKeyError::WrongPassword,
+        other => TryKeyError::Unusable(other.to_string()),
+    })
+}
