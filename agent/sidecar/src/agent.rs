@@ -1,0 +1,317 @@
+//! The resident door: `trigger -> queue -> run -> record`, for as long as the process lives.
+//!
+//! One run at a time. Nothing here ends the process but the stop token: bad settings, a missing password, a store
+//! that is away and a run that panicked are states, logged when they begin and tried again. The clock is passed in,
+//! waiting is tokio's, so a test runs years of schedule without sleeping.
+
+pub mod config;
+pub mod engine;
+pub mod queue;
+pub mod record;
+pub mod run;
+pub mod sample;
+pub mod schedule;
+#[cfg(test)]
+mod tests;
+pub mod trigger;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::environment::Environment;
+use config::{Config, Jitter, Loaded, Source, secret};
+use queue::Queue;
+use record::{Outcome, RunEnd, RunRecord};
+use run::{Ended, Engine, Job, RunRequest};
+use trigger::Trigger;
+
+/// The longest pause between two looks at the clock and the settings: a suspended machine and a changed file are
+/// noticed within it.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+/// The time of day.
+pub trait Clock: Send {
+    fn now(&self) -> DateTime<Utc>;
+}
+
+#[derive(Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+/// A moment to come: the time the schedule names, and with jitter the time to act on it.
+#[derive(Clone, Copy, Debug)]
+struct Due {
+    named: DateTime<Utc>,
+    start: DateTime<Utc>,
+    /// When this was worked out. A clock that shows an earlier time was set back.
+    computed_at: DateTime<Utc>,
+}
+
+/// When to ask again what could not be answered.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    at: DateTime<Utc>,
+    failures: u32,
+}
+
+#[derive(Debug)]
+pub struct Agent<E, C> {
+    engine: Arc<E>,
+    clock: C,
+    source: Source,
+    environment: Environment,
+    /// The last good settings; `None` before the first.
+    config: Option<Arc<Config>>,
+    due: Option<Due>,
+    queue: Queue,
+    job: Option<Job>,
+    /// `Some` while it is not known whether a run was missed.
+    look: Option<Again>,
+    retry: Option<Again>,
+    /// The warning or problem of the credentials that was told last, so that it is told once.
+    told: Option<String>,
+    newest: watch::Sender<Option<Arc<RunRecord>>>,
+}
+
+impl<E: Engine, C: Clock> Agent<E, C> {
+    pub fn new(engine: Arc<E>, clock: C, source: Source, environment: Environment) -> Self {
+        for name in config::raw::Raw::unknown_variables(&environment) {
+            tracing::warn!(name, "this variable means nothing to me");
+        }
+        Self {
+            engine,
+            clock,
+            source,
+            environment,
+            config: None,
+            due: None,
+            queue: Queue::default(),
+            job: None,
+            look: None,
+            retry: None,
+            told: None,
+            newest: watch::Sender::new(None),
+        }
+    }
+
+    /// The newest record, now and whenever there is a newer one.
+    pub fn records(&self) -> watch::Receiver<Option<Arc<RunRecord>>> {
+        self.newest.subscribe()
+    }
+
+    /// Serves until `stop`; then the run under way is cancelled and waited for.
+    pub async fn serve(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            self.reload();
+            self.queue_what_is_due();
+            self.begin_next(&stop);
+            let pause = self.pause();
+            tokio::select! {
+                () = stop.cancelled() => {}
+                ended = ended(&mut self.job) => self.job_ended(ended),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        if self.job.is_some() {
+            tracing::info!("stopping: waiting for the run under way");
+            let ended = ended(&mut self.job).await;
+            self.job_ended(ended);
+        }
+        tracing::info!("stopped");
+    }
+
+    /// Takes over changed settings. Bad ones are told, and the last good ones go on.
+    fn reload(&mut self) {
+        match self.source.load() {
+            Loaded::Unchanged => {}
+            Loaded::Good(config) => {
+                tracing::info!(
+                    schedule = config.schedule.expression(),
+                    zone = %config.schedule.zone(),
+                    host = config.host,
+                    sources = ?config.sources,
+                    repository = config::redact_location(&config.repository),
+                    "settings taken over"
+                );
+                self.config = Some(Arc::from(config));
+                self.due = None;
+                self.retry = None;
+                self.look = Some(Again { at: self.clock.now(), failures: 0 });
+            }
+            Loaded::Bad(problems) => {
+                let goes_on = self.config.is_some();
+                for problem in problems {
+                    tracing::error!(problem, last_good_settings_go_on = goes_on, "the settings are refused");
+                }
+            }
+        }
+    }
+
+    fn queue_what_is_due(&mut self) {
+        let Some(config) = self.config.clone() else { return };
+        let now = self.clock.now();
+        if self.due.is_none_or(|due| now < due.computed_at) {
+            self.due = next_due(&config, now);
+        }
+        if let Some(due) = self.due
+            && due.start <= now
+        {
+            self.queue.push(Trigger::Schedule { due: due.named }, now);
+            self.due = next_due(&config, now);
+        }
+        if let Some(retry) = self.retry
+            && retry.at <= now
+        {
+            self.queue.push(Trigger::Retry { failures: retry.failures }, now);
+            self.retry = None;
+        }
+    }
+
+    /// Begins what waits, if nothing is under way. A look goes first: it may add the reason for a run.
+    fn begin_next(&mut self, stop: &CancellationToken) {
+        let Some(config) = self.config.clone() else { return };
+        if self.job.is_some() {
+            return;
+        }
+        let now = self.clock.now();
+        let looks = self.look.is_some_and(|look| look.at <= now);
+        let queued = if looks { None } else { self.queue.take() };
+        if !looks && queued.is_none() {
+            return;
+        }
+        let password = self.password(&config);
+        let engine = Arc::clone(&self.engine);
+        let cancel = stop.child_token();
+        match (queued, password) {
+            (None, Ok(password)) => self.job = Some(Job::look(engine, config, password, cancel)),
+            (None, Err(problem)) => self.looked(Err(problem)),
+            (Some(queued), Ok(password)) => {
+                // Any run will show what a retry would have shown.
+                self.retry = self.retry.map(|retry| Again { at: DateTime::<Utc>::MAX_UTC, ..retry });
+                tracing::info!(run = queued.number, reason = %queued.trigger, "run begins");
+                self.job = Some(Job::run(engine, RunRequest { queued, config, password }, now, cancel));
+            }
+            (Some(queued), Err(problem)) => {
+                self.job_ended(Ended::Run { queued, started_at: now, end: RunEnd::failed(problem, None) });
+            }
+        }
+    }
+
+    fn password(&mut self, config: &Config) -> Result<crate::secret::Secret, String> {
+        let credentials = secret::load(&config.credentials_directory, &self.environment)?;
+        if let Some(warning) = &credentials.warning
+            && self.told.as_ref() != Some(warning)
+        {
+            tracing::warn!("{warning}");
+        }
+        self.told = credentials.warning;
+        Ok(credentials.password)
+    }
+
+    fn job_ended(&mut self, ended: Ended) {
+        self.job = None;
+        match ended {
+            Ended::Look(found) => self.looked(found),
+            Ended::Run { queued, started_at, end } => {
+                let now = self.clock.now();
+                self.plan_retry(&queued.trigger, end.outcome, now);
+                let record = RunRecord {
+                    number: queued.number,
+                    trigger: queued.trigger,
+                    requested_at: queued.requested_at,
+                    started_at,
+                    ended_at: now,
+                    end,
+                };
+                record.log();
+                self.newest.send_replace(Some(Arc::new(record)));
+            }
+        }
+    }
+
+    /// The newest own snapshot is known, or could not be asked for.
+    fn looked(&mut self, found: Result<Option<DateTime<Utc>>, String>) {
+        let (Some(config), Some(look)) = (&self.config, self.look) else { return };
+        let now = self.clock.now();
+        match found {
+            Ok(newest) => {
+                self.look = None;
+                let missed =
+                    newest.is_some_and(|at| config.schedule.next_after(at).is_some_and(|due| due <= now));
+                match newest {
+                    None => _ = self.queue.push(Trigger::First, now),
+                    Some(newest) if missed => _ = self.queue.push(Trigger::CatchUp { newest }, now),
+                    Some(_) => {}
+                }
+            }
+            Err(problem) => {
+                let failures = look.failures.saturating_add(1);
+                let wait = config.backoff.wait(failures);
+                tracing::error!(
+                    problem,
+                    retry_in_seconds = wait.as_secs(),
+                    "cannot see what is in the repository"
+                );
+                self.look = Some(Again { at: now + wait, failures });
+            }
+        }
+    }
+
+    fn plan_retry(&mut self, trigger: &Trigger, outcome: Outcome, now: DateTime<Utc>) {
+        let before = match (self.retry, trigger) {
+            (Some(retry), _) => retry.failures,
+            (None, Trigger::Retry { failures }) => *failures,
+            (None, _) => 0,
+        };
+        self.retry = match (&self.config, outcome) {
+            (Some(config), Outcome::Failed) => {
+                let failures = before.saturating_add(1);
+                Some(Again { at: now + config.backoff.wait(failures), failures })
+            }
+            _ => None,
+        };
+        // A snapshot answers the question whether one was missed.
+        if matches!(outcome, Outcome::Complete | Outcome::Incomplete) {
+            self.look = None;
+        }
+    }
+
+    /// How long nothing can happen by itself.
+    fn pause(&self) -> Duration {
+        let now = self.clock.now();
+        let moments = [
+            self.due.map(|due| due.start),
+            self.retry.map(|retry| retry.at),
+            self.look.filter(|_| self.job.is_none()).map(|look| look.at),
+            (self.job.is_none() && !self.queue.is_empty()).then_some(now),
+        ];
+        let next = moments.into_iter().flatten().min();
+        next.map_or(MAX_PAUSE, |next| (next - now).to_std().unwrap_or(Duration::ZERO)).min(MAX_PAUSE)
+    }
+}
+
+fn next_due(config: &Config, now: DateTime<Utc>) -> Option<Due> {
+    let named = config.schedule.next_after(now)?;
+    let jitter = match config.jitter {
+        Jitter::Off => chrono::TimeDelta::zero(),
+        Jitter::Auto => config.schedule.jitter(named, config.identity.as_deref().unwrap_or(&config.host)),
+    };
+    Some(Due { named, start: named + jitter, computed_at: now })
+}
+
+/// The end of the job under way; never, if there is none.
+async fn ended(job: &mut Option<Job>) -> Ended {
+    match job {
+        Some(job) => job.ended().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,290 @@
+//! What the settings mean: values that cannot be wrong.
+//!
+//! [`raw`] is what was written, wherever it was written; [`Config::resolve`] turns it into this or names every
+//! problem at once. Components receive the narrow part they need. No credential is ever in here ([`secret`]).
+
+pub mod raw;
+pub mod secret;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Component, PathBuf};
+use std::time::Duration;
+
+use crate::agent::schedule::{Schedule, parse_zone};
+use crate::duration;
+use crate::setting::{Compression, PackSize, parse_size_bytes};
+use crate::telemetry::{LogFormat, LogLevel};
+
+use raw::{Raw, Text};
+pub use source::{Loaded, Source};
+
+/// The host of every snapshot unless set: a pod's own name would change with every rollout.
+const DEFAULT_HOST: &str = "host-0";
+const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/pillion";
+const DEFAULT_CREDENTIALS_DIRECTORY: &str = "/etc/pillion/credentials";
+const DEFAULT_RETRY_LOCK: Duration = Duration::from_secs(10 * 60);
+const DEFAULT_RETRY_MIN: Duration = Duration::from_secs(30);
+const DEFAULT_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// In restic's location syntax.
+    pub repository: String,
+    /// Absolute, without `.` or `..`; at least one.
+    pub sources: Vec<PathBuf>,
+    pub exclude: Exclude,
+    pub schedule: Schedule,
+    pub jitter: Jitter,
+    pub host: String,
+    /// What this agent's snapshots carry as the tag `pillion=<identity>`.
+    pub identity: Option<String>,
+    /// The tags that were asked for, without the identity's.
+    pub tags: Vec<String>,
+    pub cache_directory: PathBuf,
+    pub credentials_directory: PathBuf,
+    pub retry_lock: Duration,
+    pub backoff: Backoff,
+    pub compression: Compression,
+    pub pack_size: PackSize,
+    pub log: Log,
+}
+
+/// restic's exclude options, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exclude {
+    pub patterns: Vec<String>,
+    pub insensitive_patterns: Vec<String>,
+    pub files: Vec<PathBuf>,
+    pub insensitive_files: Vec<PathBuf>,
+    /// `NAME[:HEADER]`.
+    pub if_present: Vec<String>,
+    pub larger_than_bytes: Option<u64>,
+    pub caches: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jitter {
+    #[default]
+    Off,
+    Auto,
+}
+
+/// How long a failed run waits for its next try: doubling from `min` to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    pub min: Duration,
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// The wait after the `failures`-th failure in a row, counted from 1.
+    pub fn wait(self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        self.min.saturating_mul(1 << doublings).min(self.max)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+impl Config {
+    /// Every tag of a snapshot: the identity's first.
+    pub fn snapshot_tags(&self) -> Vec<String> {
+        self.identity_tag().into_iter().chain(self.tags.iter().cloned()).collect()
+    }
+
+    pub fn identity_tag(&self) -> Option<String> {
+        self.identity.as_ref().map(|identity| format!("pillion={identity}"))
+    }
+
+    /// What was written, understood; or every problem, each a sentence that begins with the setting's name.
+    pub fn resolve(raw: Raw) -> Result<Self, Vec<String>> {
+        let mut problems = raw.unknown_problems();
+        let config = Self::resolve_fields(raw, &mut problems);
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems),
+        }
+    }
+
+    /// `None` only where a problem was added.
+    fn resolve_fields(raw: Raw, problems: &mut Vec<String>) -> Option<Self> {
+        let mut read = Reader { problems };
+        let repository = read.required("repository", raw.repository, |text| Ok(text.to_owned()));
+        let sources = read.sources(raw.sources);
+        let zone = read.optional("timeZone", raw.time_zone, parse_zone);
+        let schedule = read.required("schedule", raw.schedule, |text| Schedule::parse(text, zone));
+        let jitter = read.optional("jitter", raw.jitter, parse_jitter);
+        let identity = read.optional("identity", raw.identity, parse_tag);
+        let host = read.optional("host", raw.host, parse_host);
+        let tags = read.list("tags", raw.tags, parse_tag);
+        let exclude = Exclude {
+            patterns: read.list("exclude", raw.exclude, keep),
+            insensitive_patterns: read.list("iexclude", raw.iexclude, keep),
+            files: read.list("excludeFile", raw.exclude_file, absolute_path),
+            insensitive_files: read.list("iexcludeFile", raw.iexclude_file, absolute_path),
+            if_present: read.list("excludeIfPresent", raw.exclude_if_present, keep),
+            larger_than_bytes: read.optional("excludeLargerThan", raw.exclude_larger_than, parse_size_bytes),
+            caches: read.optional("excludeCaches", raw.exclude_caches, parse_switch).unwrap_or(false),
+        };
+        let cache = read.optional("cacheDir", raw.cache_dir, absolute_path);
+        let credentials = read.optional("credentialsDir", raw.credentials_dir, absolute_path);
+        let retry_lock = read.optional("retryLock", raw.retry_lock, duration::parse);
+        let backoff = read.backoff(raw.retry_min, raw.retry_max);
+        let compression = read.optional("compression", raw.compression, str::parse);
+        let pack_size = read.optional("packSize", raw.pack_size, str::parse);
+        let level = read.optional("logLevel", raw.log_level, str::parse);
+        let format = read.optional("logFormat", raw.log_format, str::parse);
+        Some(Self {
+            repository: repository?,
+            sources,
+            exclude,
+            schedule: schedule?,
+            jitter: jitter.unwrap_or_default(),
+            host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
+            identity,
+            tags,
+            cache_directory: cache.unwrap_or_else(|| DEFAULT_CACHE_DIRECTORY.into()),
+            credentials_directory: credentials.unwrap_or_else(|| DEFAULT_CREDENTIALS_DIRECTORY.into()),
+            retry_lock: retry_lock.unwrap_or(DEFAULT_RETRY_LOCK),
+            backoff,
+            compression: compression.unwrap_or_default(),
+            pack_size: pack_size.unwrap_or_default(),
+            log: Log { level: level.unwrap_or_default(), format: format.unwrap_or_default() },
+        })
+    }
+
+    /// What was understood, as YAML that would be understood the same way; a location's password is hidden.
+    pub fn to_yaml(&self) -> String {
+        let raw = Raw::of(self);
+        serde_norway::to_string(&raw).expect("settings are text and lists of text")
+    }
+}
+
+/// Reads fields one by one and goes on after a problem, so that all are named at once.
+struct Reader<'a> {
+    problems: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        text: Option<Text>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = text.filter(|text| !text.0.is_empty())?;
+        match parse(&text.0) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.problems.push(format!("{name}: {problem}"));
+                None
+            }
+        }
+    }
+
+    fn required<T>(
+        &mut self,
+        name: &str,
+        text: Option<Text>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        if text.as_ref().is_none_or(|text| text.0.is_empty()) {
+            self.problems.push(format!("{name}: is not set"));
+        }
+        self.optional(name, text, parse)
+    }
+
+    fn list<T>(
+        &mut self,
+        name: &str,
+        list: Option<raw::List>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let items = list.map(|list| list.0).unwrap_or_default();
+        items.into_iter().filter_map(|item| self.optional(name, Some(item), &parse)).collect()
+    }
+
+    fn sources(&mut self, list: Option<raw::List>) -> Vec<PathBuf> {
+        let before = self.problems.len();
+        let sources = self.list("sources", list, absolute_path);
+        if sources.is_empty() && self.problems.len() == before {
+            self.problems.push("sources: is not set".to_owned());
+        }
+        sources
+    }
+
+    fn backoff(&mut self, min: Option<Text>, max: Option<Text>) -> Backoff {
+        let min = self.optional("retryMin", min, duration::parse).unwrap_or(DEFAULT_RETRY_MIN);
+        let max = self.optional("retryMax", max, duration::parse).unwrap_or(DEFAULT_RETRY_MAX.max(min));
+        if min < Duration::from_secs(1) {
+            self.problems.push("retryMin: must be at least 1s".to_owned());
+        }
+        if max < min {
+            self.problems.push("retryMax: must not be below retryMin".to_owned());
+        }
+        Backoff { min, max }
+    }
+}
+
+fn keep(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+fn absolute_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err(format!("{text:?} is no absolute path"));
+    }
+    if path.components().any(|component| component == Component::ParentDir) {
+        return Err(format!("{text:?} holds `..`: write the path itself"));
+    }
+    // `components` drops `.` and doubled slashes.
+    Ok(path.components().collect())
+}
+
+fn parse_jitter(text: &str) -> Result<Jitter, String> {
+    match text {
+        "off" => Ok(Jitter::Off),
+        "auto" => Ok(Jitter::Auto),
+        _ => Err(format!("{text:?} is neither off nor auto")),
+    }
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+fn parse_host(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_control) {
+        false => Ok(text.to_owned()),
+        true => Err(format!("{text:?} holds a control character")),
+    }
+}
+
+fn parse_tag(text: &str) -> Result<String, String> {
+    match text.contains(',') || text.trim() != text || text.chars().any(char::is_control) {
+        false => Ok(text.to_owned()),
+        true => Err(format!("{text:?} holds a comma, a control character, or blanks at an end")),
+    }
+}
+
+/// A location with the password of its URL hidden.
+pub fn redact_location(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(authority_end);
+    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
+        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
+        None => location.to_owned(),
+    }
+}

@@ -1,0 +1,77 @@
+//! Where settings are read from, again and again: flags and environment never change, the file may.
+
+use std::path::PathBuf;
+
+use super::Config;
+use super::raw::{CONFIG_VARIABLE, Raw};
+use crate::environment::Environment;
+
+/// A settings file larger than this is not read: it is a mistaken mount.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub struct Source {
+    flags: Raw,
+    environment: Raw,
+    file: Option<PathBuf>,
+    /// What the file held when it was last looked at; the error's text where it could not be read.
+    seen: Option<Result<String, String>>,
+}
+
+/// What one look at the settings found.
+#[derive(Debug)]
+pub enum Loaded {
+    /// The same as at the last look.
+    Unchanged,
+    Good(Box<Config>),
+    /// Every problem, a sentence each.
+    Bad(Vec<String>),
+}
+
+impl Source {
+    /// `file` is the flag's; without it `PILLION_CONFIG` counts. With neither there is no file.
+    pub fn new(flags: Raw, environment: &Environment, file: Option<PathBuf>) -> Self {
+        Self {
+            flags,
+            environment: Raw::from_environment(environment),
+            file: file.or_else(|| environment.path(CONFIG_VARIABLE)),
+            seen: None,
+        }
+    }
+
+    /// Looks at the file and resolves all layers if it changed since the last look.
+    pub fn load(&mut self) -> Loaded {
+        let found = self.read_file();
+        if self.seen.as_ref() == Some(&found) {
+            return Loaded::Unchanged;
+        }
+        let loaded = match &found {
+            Ok(text) => self.resolve(text),
+            Err(problem) => Loaded::Bad(vec![problem.clone()]),
+        };
+        self.seen = Some(found);
+        loaded
+    }
+
+    fn read_file(&self) -> Result<String, String> {
+        let Some(path) = &self.file else { return Ok(String::new()) };
+        let name = path.display();
+        let size_bytes = std::fs::metadata(path).map_err(|e| format!("read {name}: {e}"))?.len();
+        if size_bytes > MAX_FILE_BYTES {
+            return Err(format!("read {name}: {size_bytes} bytes are too many for settings"));
+        }
+        std::fs::read_to_string(path).map_err(|e| format!("read {name}: {e}"))
+    }
+
+    fn resolve(&self, text: &str) -> Loaded {
+        let file = match Raw::from_yaml(text) {
+            Ok(file) => file,
+            Err(problem) => return Loaded::Bad(vec![problem]),
+        };
+        let layers = self.flags.clone().over(self.environment.clone()).over(file);
+        match Config::resolve(layers) {
+            Ok(config) => Loaded::Good(Box::new(config)),
+            Err(problems) => Loaded::Bad(problems),
+        }
+    }
+}

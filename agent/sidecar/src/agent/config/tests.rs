@@ -1,0 +1,158 @@
+//! Settings from all their places, good and bad, and credentials from a mounted Secret.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+use crate::environment::Environment;
+
+const MINIMAL: &str = "repository: /backup\nsources: /data\nschedule: '0 3 * * 1'\n";
+
+fn resolve(yaml: &str) -> Result<Config, Vec<String>> {
+    Config::resolve(Raw::from_yaml(yaml).map_err(|problem| vec![problem])?)
+}
+
+#[test]
+fn three_settings_are_enough() {
+    let config = resolve(MINIMAL).unwrap();
+    assert_eq!(config.sources, [PathBuf::from("/data")]);
+    assert_eq!(config.host, "host-0");
+    assert_eq!(config.retry_lock, Duration::from_secs(600));
+    assert_eq!(config.schedule.zone(), chrono_tz::Tz::UTC);
+    assert_eq!(config.snapshot_tags(), Vec::<String>::new());
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let problems = resolve(
+        "sources: [data, /a/../b]\nschedule: 0 0 30 2 *\ntimezone: UTC\nretryLock: soon\nexcludeCaches: perhaps\n\
+         compression: best\npackSize: 3\nlogLevel: loud\ntags: ['a,b']\nretryMin: 1h\nretryMax: 1m\ntypo: 1\n",
+    )
+    .unwrap_err();
+    for name in [
+        "repository:",
+        "sources:",
+        "schedule:",
+        "timezone:",
+        "typo:",
+        "retryLock:",
+        "excludeCaches:",
+        "compression:",
+        "packSize:",
+        "logLevel:",
+        "tags:",
+        "retryMax:",
+    ] {
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(name)),
+            "{name} is not among {problems:#?}"
+        );
+    }
+    assert_eq!(problems.len(), 13, "{problems:#?}");
+}
+
+#[test]
+fn text_that_is_no_yaml_mapping_is_one_problem() {
+    assert_eq!(resolve("- a\n- b\n").unwrap_err().len(), 1);
+    assert_eq!(resolve("a: [").unwrap_err().len(), 1);
+    assert_eq!(resolve("").unwrap_err().len(), 3, "repository, sources and schedule are missing");
+}
+
+#[test]
+fn a_flag_hides_a_variable_and_a_variable_hides_the_file() {
+    let environment = Environment::from_iter([
+        ("PILLION_HOST", "from-variable"),
+        ("PILLION_TAGS", "a, b"),
+        ("PILLION_SOURCES", "/x,y\n/z"),
+        ("PILLION_TYPO", "1"),
+        ("PILLION_CONFIG", "ignored"),
+    ]);
+    let flags = Raw { repository: Some(Text("/flag".into())), ..Raw::default() };
+    let file = Raw::from_yaml(&format!("{MINIMAL}host: from-file\ncompression: max\n")).unwrap();
+    let config = Config::resolve(flags.over(Raw::from_environment(&environment)).over(file)).unwrap();
+    assert_eq!(config.repository, "/flag");
+    assert_eq!(config.host, "from-variable");
+    assert_eq!(config.compression, Compression::Max);
+    assert_eq!(config.tags, ["a", "b"]);
+    assert_eq!(config.sources, [PathBuf::from("/x,y"), PathBuf::from("/z")]);
+    assert_eq!(Raw::unknown_variables(&environment), ["PILLION_TYPO"]);
+}
+
+#[test]
+fn what_is_shown_means_the_same_when_read_again() {
+    let config = resolve(&format!(
+        "{MINIMAL}identity: shop/StatefulSet/db/0\ntags: [nightly]\nexclude: ['*.tmp', '!keep.tmp']\nretryLock: 90s\n\
+         excludeLargerThan: 1G\nexcludeCaches: true\ntimeZone: Europe/Berlin\njitter: auto\nlogFormat: json\n"
+    ))
+    .unwrap();
+    let again = resolve(&config.to_yaml()).unwrap();
+    assert_eq!(again.to_yaml(), config.to_yaml());
+    assert_eq!(again.snapshot_tags(), ["pillion=shop/StatefulSet/db/0", "nightly"]);
+    assert_eq!(again.exclude, config.exclude);
+    assert_eq!(again.exclude.larger_than_bytes, Some(1 << 30));
+}
+
+#[test]
+fn a_password_in_a_location_is_not_shown() {
+    let config = resolve(&MINIMAL.replace("/backup", "rest:https://user:hunter2@host:8000/x@y")).unwrap();
+    let yaml = config.to_yaml();
+    assert!(!yaml.contains("hunter2") && yaml.contains("rest:https://user:***@host:8000/x@y"), "{yaml}");
+    assert_eq!(redact_location("/a:b@c"), "/a:b@c");
+    assert_eq!(redact_location("rest:https://host/user:pw@x"), "rest:https://host/user:pw@x");
+}
+
+#[test]
+fn the_wait_doubles_up_to_its_bound() {
+    let backoff = Backoff { min: Duration::from_secs(30), max: Duration::from_secs(900) };
+    let waits: Vec<u64> = (1..=7).map(|failures| backoff.wait(failures).as_secs()).collect();
+    assert_eq!(waits, [30, 60, 120, 240, 480, 900, 900]);
+    assert_eq!(backoff.wait(u32::MAX), backoff.max);
+}
+
+#[test]
+fn the_file_is_read_again_only_when_it_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    let mut source = Source::new(Raw::default(), &Environment::default(), Some(file.clone()));
+    assert!(matches!(source.load(), Loaded::Bad(problems) if problems[0].contains("config.yaml")));
+    assert!(matches!(source.load(), Loaded::Unchanged), "a missing file is told once");
+    std::fs::write(&file, MINIMAL).unwrap();
+    assert!(matches!(source.load(), Loaded::Good(_)));
+    assert!(matches!(source.load(), Loaded::Unchanged));
+    std::fs::write(&file, "typo: 1\n").unwrap();
+    assert!(matches!(source.load(), Loaded::Bad(_)));
+}
+
+/// A directory as kubelet mounts a Secret.
+fn mounted(password: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let version = directory.path().join("..2026_11_21");
+    std::fs::create_dir(&version).unwrap();
+    std::fs::write(version.join(secret::PASSWORD), password).unwrap();
+    symlink("..2026_11_21", directory.path().join("..data")).unwrap();
+    symlink("..data/RESTIC_PASSWORD", directory.path().join(secret::PASSWORD)).unwrap();
+    directory
+}
+
+#[test]
+fn a_mounted_secret_counts_before_the_environment() {
+    let directory = mounted("from mount\n");
+    let environment = Environment::from_iter([(secret::PASSWORD, "from variable")]);
+    let both = secret::load(directory.path(), &environment).unwrap();
+    assert_eq!(both.password.expose(), b"from mount");
+    let warning = both.warning.expect("two different passwords are told of");
+    assert!(!warning.contains("from mount") && !warning.contains("from variable"));
+
+    let absent = directory.path().join("absent");
+    assert_eq!(secret::load(&absent, &environment).unwrap().password.expose(), b"from variable");
+    let sentence = secret::load(&absent, &Environment::default()).unwrap_err();
+    assert!(sentence.starts_with("no password: set RESTIC_PASSWORD"), "{sentence}");
+}
+
+#[test]
+fn only_one_line_end_is_taken_off_a_mounted_password() {
+    for (written, password) in [("p", "p"), ("p\n", "p"), ("p\r\n", "p"), ("p\n\n", "p\n"), (" p ", " p ")] {
+        let loaded = secret::load(mounted(written).path(), &Environment::default()).unwrap();
+        assert_eq!(loaded.password.expose(), password.as_bytes(), "{written:?}");
+    }
+    assert!(secret::load(mounted("\n").path(), &Environment::default()).unwrap_err().contains("is empty"));
+}

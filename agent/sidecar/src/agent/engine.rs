@@ -1,0 +1,274 @@
+//! The resident engine: a run of the agent as a job on the repository.
+//!
+//! Relies on `pillion_repository` for all that is read and written; here is which repository may be used ([`pin`]), what
+//! the job is told, and what is remembered of how it went ([`faults`]). The work is done on a thread that may block. A
+//! panic there ends the run and nothing else.
+
+mod faults;
+mod pin;
+#[cfg(test)]
+mod tests;
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use pillion_backend::retry::Hook;
+use pillion_repository::backup::{self, Mounts, Parent, Report, Source, SourcePaths};
+use pillion_repository::event::{Progress, Reporter};
+use pillion_repository::filter::PatternOptions;
+use pillion_repository::filter::exclude::{ExcludeOptions, Exclusion};
+use pillion_repository::format::snapshot::Snapshot;
+use pillion_repository::lock::{self, Holder};
+use pillion_repository::repository::{self, Creator, Repository, Settings};
+use pillion_repository::restore::marker;
+use pillion_repository::source::{self, AccessTime};
+use pillion_repository::store::Store;
+use pillion_repository::{Error, Result};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::config::Config;
+use super::record::{Outcome, RunEnd};
+use super::run::{Engine, RunRequest};
+use crate::environment::Environment;
+use crate::open::{open_backend, retry_sentence};
+use crate::process::Process;
+use crate::secret::Secret;
+use crate::{VERSION, patterns};
+use faults::Faults;
+use pin::Pin;
+
+/// Longer than making a repository takes anybody.
+const SETTLE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub struct Resident {
+    environment: Environment,
+}
+
+impl Resident {
+    pub fn new(environment: Environment) -> Self {
+        Self { environment }
+    }
+}
+
+impl Engine for Resident {
+    async fn newest_snapshot(
+        &self,
+        config: Arc<Config>,
+        password: Secret,
+        cancel: CancellationToken,
+    ) -> Result<Option<DateTime<Utc>>> {
+        let runtime = Handle::current();
+        let look = move || Access { config: &config, password: &password, cancel, runtime }.newest_snapshot();
+        on_thread(look).await?
+    }
+
+    async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
+        let process = Process::current(&self.environment);
+        let environment = self.environment.clone();
+        let runtime = Handle::current();
+        let run = move || {
+            let RunRequest { config, password, .. } = &request;
+            let ended = Access { config, password, cancel, runtime }.back_up(process, &environment);
+            ended.unwrap_or_else(|error| RunEnd::from(&error))
+        };
+        on_thread(run).await.unwrap_or_else(|error| RunEnd::from(&error))
+    }
+}
+
+/// Runs what blocks. A panic becomes an error.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::Refused(format!("a bug ended the run: {e}")))
+}
+
+/// The way to the repository, for one job.
+struct Access<'a> {
+    config: &'a Config,
+    password: &'a Secret,
+    cancel: CancellationToken,
+    runtime: Handle,
+}
+
+impl Access<'_> {
+    /// When the newest snapshot of this agent was begun.
+    fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>> {
+        let pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
+        let store = self.store()?;
+        let repository = match Repository::open(store, self.password.expose(), self.settings()) {
+            Err(Error::NoRepository { .. }) if pin.id().is_none() => return Ok(None),
+            opened => pin.accept(opened)?,
+        };
+        let (snapshots, damaged) = repository.load_snapshots()?;
+        for error in damaged {
+            tracing::warn!(%error, "a snapshot cannot be read");
+        }
+        let newest = snapshots.iter().rev().find(|(_, snapshot)| self.is_own(snapshot));
+        Ok(newest.and_then(|(_, snapshot)| {
+            DateTime::from_timestamp(snapshot.time.seconds, snapshot.time.nanoseconds)
+        }))
+    }
+
+    fn is_own(&self, snapshot: &Snapshot) -> bool {
+        match self.config.identity_tag() {
+            Some(tag) => snapshot.tags.contains(&tag),
+            None => {
+                let sources = self.config.sources.iter().map(|source| source.to_string_lossy().into_owned());
+                snapshot.hostname == self.config.host && snapshot.has_paths(&sources.collect::<Vec<_>>())
+            }
+        }
+    }
+
+    fn back_up(&self, process: Process, environment: &Environment) -> Result<RunEnd> {
+        let pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
+        self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
+        let options = self.options(&process, environment)?;
+        let repository = self.open_or_init(&pin, &process)?;
+        let faults = Faults::default();
+        let report = backup::backup(&repository, &options, &faults as &dyn Reporter, &Progress::default())?;
+        if let Err(error) = pin.keep(&repository.config.id) {
+            tracing::warn!(%error, "the repository's ID could not be remembered: a lost one would be made anew");
+        }
+        Ok(end(&report, &faults))
+    }
+
+    fn store(&self) -> Result<Store> {
+        let hook: Hook = Box::new(|error, wait| tracing::warn!("{}", retry_sentence(error, wait)));
+        let backend = open_backend(&self.config.repository, hook)?;
+        Ok(Store::new(backend, self.runtime.clone(), self.cancel.clone()))
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            compression: self.config.compression.into(),
+            pack_size_bytes: self.config.pack_size.bytes(),
+            spool: self.config.cache_directory.join("spool"),
+            ..Settings::default()
+        }
+    }
+
+    /// Opens the repository; makes one only where none was ever used here.
+    fn open_or_init(&self, pin: &Pin, process: &Process) -> Result<Repository> {
+        let store = self.store()?;
+        let open = || Repository::open(store.clone(), self.password.expose(), self.settings());
+        let opened = match open() {
+            Err(Error::NoRepository { .. }) if pin.id().is_none() => {
+                let creator =
+                    Creator { hostname: self.config.host.clone(), username: process.username.clone() };
+                match repository::init(&store, self.password.expose(), &creator, self.settings()) {
+                    // Somebody else was faster, and theirs is as good.
+                    Err(Error::AlreadyInitialized { .. }) => open(),
+                    // Or is about to be: there is a key, and the config follows.
+                    Err(half @ Error::HalfRepository { .. }) => {
+                        store.sleep(SETTLE)?;
+                        open().map_err(|error| match error {
+                            Error::NoRepository { .. } => half,
+                            error => error,
+                        })
+                    }
+                    made => made.inspect(|made| {
+                        tracing::info!(repository = %made.config.id, "made a new repository");
+                    }),
+                }
+            }
+            opened => opened,
+        };
+        pin.accept(opened)
+    }
+
+    fn options(&self, process: &Process, environment: &Environment) -> Result<backup::Options> {
+        let config = self.config;
+        let exclusion = self.exclusion(environment)?;
+        // Never a pod's own name: the rule that a dead process on the same host leaves a stale lock must not be
+        // applied from another container, where the same process ID means another process.
+        let holder = Holder {
+            hostname: config.identity.clone().unwrap_or_else(|| config.host.clone()),
+            ..process.clone().holder()
+        };
+        Ok(backup::Options {
+            source: Source::Paths(config.sources.iter().map(|source| bytes(source)).collect()),
+            source_paths: SourcePaths::WithoutLinks,
+            working_directory: b"/".to_vec(),
+            mounts: Mounts::Refuse,
+            excludes: exclusion.recorded().to_vec(),
+            exclusion,
+            parent: Parent::Latest,
+            group_by: backup::GroupBy::default(),
+            compare: backup::Compare::default(),
+            access_time: AccessTime::Modified,
+            host: config.host.clone(),
+            username: process.username.clone(),
+            uid: process.uid,
+            gid: process.gid,
+            tags: config.snapshot_tags(),
+            identity: config.identity_tag(),
+            time: None,
+            program_version: format!("pillion {VERSION}"),
+            skip_if_unchanged: false,
+            lock: Some(lock::Options {
+                holder,
+                mode: lock::Mode::Shared,
+                retry_for: config.retry_lock,
+                timing: lock::Timing::default(),
+            }),
+        })
+    }
+
+    fn exclusion(&self, environment: &Environment) -> Result<Exclusion> {
+        let exclude = &self.config.exclude;
+        let texts = |patterns: &[String]| patterns.iter().map(|text| text.as_bytes().to_vec()).collect();
+        let refused = |problem: String| Error::Refused(problem);
+        let read = |files| patterns::read(files, environment).map_err(|e| refused(format!("{e:#}")));
+        let parsed = Exclusion::parse(ExcludeOptions {
+            patterns: PatternOptions {
+                patterns: texts(&exclude.patterns),
+                insensitive_patterns: texts(&exclude.insensitive_patterns),
+                file_patterns: read(&exclude.files)?,
+                insensitive_file_patterns: read(&exclude.insensitive_files)?,
+            },
+            if_present: texts(&exclude.if_present),
+            caches: exclude.caches,
+            larger_than: exclude.larger_than_bytes.map(|bytes| bytes.to_string()),
+            target_devices: None,
+            own_directories: vec![bytes(&self.config.cache_directory)],
+            built_in_roots: self.config.sources.iter().map(|source| bytes(source)).collect(),
+        });
+        parsed.map_err(|e| refused(e.to_string()))
+    }
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}
+
+/// Half a volume must not become the newest snapshot. What cannot be looked at here is told by the backup itself.
+fn refuse_unfinished_restore(source: &Path) -> Result<()> {
+    let Ok(root) = source::open_without_links(source.as_os_str().as_bytes()) else { return Ok(()) };
+    match root.open_dir().and_then(|directory| marker::is_present(&*directory)) {
+        Ok(true) => Err(Error::Refused(format!(
+            "{0} holds what an unfinished restore left: finish the restore, or delete {0}/{1} if it is as it should be",
+            source.display(),
+            String::from_utf8_lossy(marker::NAME),
+        ))),
+        Ok(false) | Err(_) => Ok(()),
+    }
+}
+
+fn end(report: &Report, faults: &Faults) -> RunEnd {
+    let summary = &report.summary;
+    RunEnd {
+        snapshot: report.snapshot_id.map(|id| id.to_string()),
+        skipped: report.faults.skipped,
+        torn: report.faults.torn,
+        vanished: report.faults.vanished,
+        files_processed: summary.total_files_processed,
+        bytes_processed: summary.total_bytes_processed,
+        bytes_added: summary.data_added_packed,
+        message: faults.sentence(&report.faults),
+        ..RunEnd::empty(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
+    }
+}

@@ -1,0 +1,161 @@
+//! The resident engine against repositories in directories.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use crate::agent::config::raw::Raw;
+use crate::agent::queue::Queued;
+use crate::agent::trigger::Trigger;
+
+struct Scene {
+    directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("source")).unwrap();
+        fs::write(directory.path().join("source/file"), b"content").unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().canonicalize().unwrap().join(name)
+    }
+
+    fn config(&self) -> Arc<Config> {
+        let yaml = format!(
+            "{{repository: {}, sources: {}, cacheDir: {}, schedule: '@daily', identity: shop/db, tags: [t]}}",
+            self.path("repository").display(),
+            self.path("source").display(),
+            self.path("cache").display(),
+        );
+        Arc::new(Config::resolve(Raw::from_yaml(&yaml).unwrap()).unwrap())
+    }
+
+    fn job<T: Send + 'static>(&self, work: impl FnOnce(&Access<'_>) -> T + Send + 'static) -> T {
+        let runtime = crate::cli::session::runtime().unwrap();
+        let (config, password) = (self.config(), Secret::new("x"));
+        let cancel = CancellationToken::new();
+        work(&Access { config: &config, password: &password, cancel, runtime: runtime.handle().clone() })
+    }
+
+    fn run(&self) -> RunEnd {
+        let now = Utc::now();
+        let queued = Queued { number: 1, trigger: Trigger::First, joined: 0, requested_at: now };
+        let request = RunRequest { queued, config: self.config(), password: Secret::new("x") };
+        let engine = Resident::new(Environment::default());
+        let runtime = crate::cli::session::runtime().unwrap();
+        runtime.block_on(engine.run(request, CancellationToken::new()))
+    }
+
+    fn newest(&self) -> Result<Option<DateTime<Utc>>> {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is that of one lifetime, the closure is there for all"
+        )]
+        self.job(|access| access.newest_snapshot())
+    }
+
+    fn snapshots(&self) -> Vec<Snapshot> {
+        self.job(|access| {
+            let opened = Repository::open(access.store().unwrap(), b"x", access.settings()).unwrap();
+            opened.load_snapshots().unwrap().0.into_iter().map(|(_, snapshot)| snapshot).collect()
+        })
+    }
+}
+
+#[test]
+fn the_first_run_makes_the_repository_and_later_ones_use_it() {
+    let scene = Scene::new();
+    assert_eq!(scene.newest().unwrap(), None, "no repository is no snapshot");
+    let first = scene.run();
+    assert_eq!((first.outcome, first.files_processed), (Outcome::Complete, 1), "{first:?}");
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+    assert!(scene.newest().unwrap().is_some());
+    let snapshots = scene.snapshots();
+    assert_eq!(snapshots.len(), 2);
+    assert_eq!(snapshots[1].tags, ["pillion=shop/db", "t"]);
+    assert_eq!(snapshots[1].hostname, "host-0");
+    assert!(snapshots[1].excludes.iter().any(|exclude| exclude.ends_with("/lost+found")));
+    assert!(snapshots[1].parent.is_some());
+    assert_eq!(fs::read_dir(scene.path("repository/locks")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_repository_that_is_gone_is_never_made_anew() {
+    let scene = Scene::new();
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+    fs::rename(scene.path("repository"), scene.path("moved")).unwrap();
+    let end = scene.run();
+    assert_eq!(end.outcome, Outcome::Failed);
+    assert!(end.message.starts_with("repository replaced: there is none"), "{}", end.message);
+    assert!(scene.newest().is_err());
+    assert!(!scene.path("repository").exists());
+
+    let other = Scene::new();
+    assert_eq!(other.run().outcome, Outcome::Complete);
+    fs::rename(other.path("repository"), scene.path("repository")).unwrap();
+    let end = scene.run();
+    assert!(end.message.starts_with("repository replaced: there is the repository"), "{}", end.message);
+
+    fs::remove_dir_all(scene.path("repository")).unwrap();
+    fs::rename(scene.path("moved"), scene.path("repository")).unwrap();
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+}
+
+#[test]
+fn a_damaged_pin_is_told_and_nothing_is_made() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("cache")).unwrap();
+    fs::write(scene.path("cache/agent.json"), b"{").unwrap();
+    let end = scene.run();
+    assert_eq!(end.outcome, Outcome::Failed);
+    assert!(end.message.contains("agent.json is damaged"), "{}", end.message);
+    assert!(!scene.path("repository").exists());
+}
+
+#[test]
+fn a_source_with_an_unfinished_restore_is_refused_until_the_marker_is_gone() {
+    let scene = Scene::new();
+    let file = scene.path("source/.pillion-restore");
+    fs::write(&file, b"{}").unwrap();
+    let end = scene.run();
+    assert_eq!(end.outcome, Outcome::Failed);
+    assert!(end.message.contains(&format!("delete {}", file.display())), "{}", end.message);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+}
+
+#[test]
+fn agents_that_begin_at_the_same_time_share_one_repository() {
+    let scene = Scene::new();
+    let ends: Vec<RunEnd> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| scene.run())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(ends.iter().all(|end| end.outcome == Outcome::Complete), "{ends:?}");
+    assert_eq!(fs::read_dir(scene.path("repository/keys")).unwrap().count(), 1);
+    assert_eq!(scene.snapshots().len(), 3);
+}
+
+#[test]
+fn what_is_left_out_makes_the_run_incomplete_and_is_named() {
+    let scene = Scene::new();
+    // A link instead of a directory: the application must not lead the agent out of its volume.
+    std::os::unix::fs::symlink("/etc", scene.path("linked")).unwrap();
+    let mut config = (*scene.config()).clone();
+    config.sources.push(scene.path("linked"));
+    let process = Process::current(&Environment::default());
+    let runtime = crate::cli::session::runtime().unwrap();
+    let access = Access {
+        config: &config,
+        password: &Secret::new("x"),
+        cancel: CancellationToken::new(),
+        runtime: runtime.handle().clone(),
+    };
+    let end = access.back_up(process, &Environment::default()).unwrap();
+    assert_eq!((end.outcome, end.skipped), (Outcome::Incomplete, 1), "{end:?}");
+    assert!(end.message.starts_with("1 left out (") && end.message.contains("/linked"), "{}", end.message);
+}

@@ -1,0 +1,93 @@
+//! One attempt: what the engine is asked, and the task it is done in.
+//!
+//! A run is a task of its own so that a panic ends the run and not the process. It is always joined: the loop waits
+//! for it before anything else begins, and before the process ends.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::config::Config;
+use super::queue::Queued;
+use super::record::RunEnd;
+use crate::secret::Secret;
+
+/// What a run is given. The password was read for this run alone.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    pub queued: Queued,
+    pub config: Arc<Config>,
+    pub password: Secret,
+}
+
+/// What the agent does not do itself. Both calls end soon after `cancel`, with nothing half done that a later run
+/// would trip over.
+pub trait Engine: Send + Sync + 'static {
+    /// When the newest snapshot of this agent (by identity tag, else by host and sources) was begun. `None` if there
+    /// is none, or no repository yet.
+    fn newest_snapshot(
+        &self,
+        config: Arc<Config>,
+        password: Secret,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Result<Option<DateTime<Utc>>, pillion_repository::Error>> + Send;
+
+    /// Takes a snapshot. Every failure is an end, never a panic or a hang.
+    fn run(&self, request: RunRequest, cancel: CancellationToken) -> impl Future<Output = RunEnd> + Send;
+}
+
+/// What is under way; never more than one.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Asking for the newest snapshot, to see whether a run was missed.
+    Look(JoinHandle<Result<Option<DateTime<Utc>>, String>>),
+    Run {
+        queued: Queued,
+        started_at: DateTime<Utc>,
+        task: JoinHandle<RunEnd>,
+    },
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Look(Result<Option<DateTime<Utc>>, String>),
+    Run { queued: Queued, started_at: DateTime<Utc>, end: RunEnd },
+}
+
+impl Job {
+    pub(super) fn look<E: Engine>(
+        engine: Arc<E>,
+        config: Arc<Config>,
+        password: Secret,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self::Look(tokio::spawn(async move {
+            engine.newest_snapshot(config, password, cancel).await.map_err(|error| error.to_string())
+        }))
+    }
+
+    pub(super) fn run<E: Engine>(
+        engine: Arc<E>,
+        request: RunRequest,
+        started_at: DateTime<Utc>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let queued = request.queued.clone();
+        Self::Run { queued, started_at, task: tokio::spawn(async move { engine.run(request, cancel).await }) }
+    }
+
+    /// Waits for the end. Dropping the future loses nothing: it can be asked again.
+    pub(super) async fn ended(&mut self) -> Ended {
+        match self {
+            Self::Look(task) => Ended::Look(task.await.unwrap_or_else(|e| Err(format!("a bug: {e}")))),
+            Self::Run { queued, started_at, task } => Ended::Run {
+                queued: queued.clone(),
+                started_at: *started_at,
+                end: task.await.unwrap_or_else(|e| RunEnd::failed(format!("a bug ended the run: {e}"), None)),
+            },
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The loop with a scripted engine and a clock that jumps: tokio's paused time.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use chrono::TimeDelta;
+use tokio::time::Instant;
+
+use super::config::raw::Raw;
+use super::*;
+use crate::secret::Secret;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().expect("a test's time is RFC 3339")
+}
+
+/// Tokio's clock, shown as a time of day.
+#[derive(Clone, Copy)]
+struct TestClock {
+    start: DateTime<Utc>,
+    origin: Instant,
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.start + TimeDelta::from_std(self.origin.elapsed()).unwrap()
+    }
+}
+
+/// What the engine does in one run: it takes a while, then ends or panics.
+struct Step {
+    takes: Duration,
+    outcome: Option<Outcome>,
+}
+
+struct Script {
+    clock: TestClock,
+    newest: Mutex<VecDeque<Result<Option<DateTime<Utc>>, pillion_repository::Error>>>,
+    steps: Mutex<VecDeque<Step>>,
+    begun: Mutex<Vec<(String, Trigger)>>,
+}
+
+impl Engine for Script {
+    async fn newest_snapshot(
+        &self,
+        _: Arc<Config>,
+        _: Secret,
+        _: CancellationToken,
+    ) -> Result<Option<DateTime<Utc>>, pillion_repository::Error> {
+        self.newest.lock().unwrap().pop_front().unwrap_or(Ok(None))
+    }
+
+    async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
+        assert_eq!(request.password.expose(), b"x");
+        let time = self.clock.now().format("%d %T").to_string();
+        self.begun.lock().unwrap().push((time, request.queued.trigger));
+        let step = self.steps.lock().unwrap().pop_front();
+        let step = step.unwrap_or(Step { takes: Duration::ZERO, outcome: Some(Outcome::Complete) });
+        tokio::select! {
+            () = cancel.cancelled() => return RunEnd::stopped(),
+            () = tokio::time::sleep(step.takes) => {}
+        }
+        RunEnd::empty(step.outcome.expect("a scripted panic"))
+    }
+}
+
+struct Scene {
+    script: Arc<Script>,
+    agent: Agent<Script, TestClock>,
+}
+
+fn scene(start: &str, yaml: &str) -> Scene {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let mut scene = scene_with(start, Some(file), environment);
+    // Taken over before the directory goes: a file that cannot be read leaves the last good settings.
+    scene.agent.reload();
+    scene
+}
+
+fn scene_with(start: &str, file: Option<PathBuf>, environment: Environment) -> Scene {
+    let clock = TestClock { start: at(start), origin: Instant::now() };
+    let script = Arc::new(Script {
+        clock,
+        newest: Mutex::default(),
+        steps: Mutex::default(),
+        begun: Mutex::default(),
+    });
+    let source = Source::new(Raw::default(), &environment, file);
+    let agent = Agent::new(Arc::clone(&script), clock, source, environment);
+    Scene { script, agent }
+}
+
+const DAILY: &str = "{repository: /r, sources: /s, schedule: 0 3 * * *}";
+
+impl Scene {
+    fn newest(self, found: Result<Option<&str>, pillion_repository::Error>) -> Self {
+        self.script.newest.lock().unwrap().push_back(found.map(|time| time.map(at)));
+        self
+    }
+
+    fn step(self, takes: Duration, outcome: impl Into<Option<Outcome>>) -> Self {
+        self.script.steps.lock().unwrap().push_back(Step { takes, outcome: outcome.into() });
+        self
+    }
+
+    /// Serves for a while of paused time; the runs that began, and the newest record.
+    async fn serve(self, hours: u64) -> (Vec<(String, Trigger)>, Option<Arc<RunRecord>>) {
+        let stop = CancellationToken::new();
+        let records = self.agent.records();
+        let task = tokio::spawn(self.agent.serve(stop.clone()));
+        tokio::time::sleep(Duration::from_secs(hours * 3600)).await;
+        stop.cancel();
+        task.await.expect("the loop ends by itself");
+        let begun = std::mem::take(&mut *self.script.begun.lock().unwrap());
+        (begun, records.borrow().clone())
+    }
+}
+
+fn times(begun: &[(String, Trigger)]) -> Vec<&str> {
+    begun.iter().map(|(time, _)| time.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_snapshot_the_first_run_begins_at_once_and_then_the_schedule_rules() {
+    let (begun, record) = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None)).serve(48).await;
+    assert_eq!(times(&begun), ["21 10:00:00", "22 03:00:00", "23 03:00:00"]);
+    assert_eq!(begun[0].1, Trigger::First);
+    assert_eq!(record.unwrap().number, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn missed_runs_are_caught_up_by_one() {
+    let week_old = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(Some("2026-11-14T03:00:05Z")));
+    let (begun, _) = week_old.serve(18).await;
+    assert_eq!(times(&begun), ["21 10:00:00", "22 03:00:00"]);
+    assert_eq!(begun[0].1, Trigger::CatchUp { newest: at("2026-11-14T03:00:05Z") });
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_caught_up_where_nothing_was_missed() {
+    let fresh = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(Some("2026-11-21T03:00:05Z")));
+    let (begun, _) = fresh.serve(18).await;
+    assert_eq!(times(&begun), ["22 03:00:00"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_runs_are_tried_again_at_growing_distance_until_one_succeeds() {
+    let mut failing = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None));
+    for _ in 0..3 {
+        failing = failing.step(Duration::from_secs(10), Outcome::Failed);
+    }
+    let (begun, record) = failing.serve(4).await;
+    assert_eq!(times(&begun), ["21 10:00:00", "21 10:00:40", "21 10:01:50", "21 10:04:00"]);
+    assert_eq!(begun[3].1, Trigger::Retry { failures: 3 });
+    assert_eq!(record.unwrap().end.outcome, Outcome::Complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incomplete_run_is_not_tried_again_before_its_time() {
+    let scene =
+        scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None)).step(Duration::ZERO, Outcome::Incomplete);
+    assert_eq!(times(&scene.serve(4).await.0), ["21 10:00:00"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_due_during_a_run_is_one_run_after_it() {
+    let minutely = "{repository: /r, sources: /s, schedule: '*/10 * * * *'}";
+    let slow = scene("2026-11-21T10:00:00Z", minutely)
+        .newest(Ok(Some("2026-11-21T10:00:00Z")))
+        .step(Duration::from_secs(35 * 60), Outcome::Complete);
+    let (begun, _) = slow.serve(1).await;
+    assert_eq!(times(&begun), ["21 10:10:00", "21 10:45:00", "21 10:50:00"]);
+    assert_eq!(begun[1].1, Trigger::Schedule { due: at("2026-11-21T10:20:00Z") });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_the_run_and_not_the_agent() {
+    let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None)).step(Duration::ZERO, None);
+    let (begun, _) = scene.serve(1).await;
+    assert_eq!(times(&begun), ["21 10:00:00", "21 10:00:30"]);
+    assert_eq!(begun[1].1, Trigger::Retry { failures: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_cannot_be_looked_into_is_asked_again() {
+    let away = || Err(pillion_repository::Error::Refused("away".into()));
+    let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(away()).newest(away()).newest(Ok(None));
+    assert_eq!(times(&scene.serve(1).await.0), ["21 10:01:30"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_cancels_the_run_and_waits_for_it() {
+    let long = Duration::from_secs(1_000_000);
+    let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None)).step(long, Outcome::Complete);
+    let (begun, record) = scene.serve(1).await;
+    assert_eq!(begun.len(), 1);
+    assert_eq!(record.unwrap().end.outcome, Outcome::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_settings_and_a_missing_password_are_states_that_heal() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    let credentials = directory.path().join("credentials");
+    std::fs::write(&file, "{repository: /r, sources: /s, schedule: 0 0 30 2 *}").unwrap();
+    let scene = scene_with("2026-11-21T10:00:00Z", Some(file.clone()), Environment::default());
+    let script = Arc::clone(&scene.script);
+    let heals = async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(script.begun.lock().unwrap().is_empty());
+        let good = format!(
+            "{{repository: /r, sources: /s, schedule: 0 3 * * *, credentialsDir: {}}}",
+            credentials.display()
+        );
+        std::fs::write(&file, good).unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert!(script.begun.lock().unwrap().is_empty(), "there is no password yet");
+        std::fs::create_dir(&credentials).unwrap();
+        std::fs::write(credentials.join("RESTIC_PASSWORD"), "x\n").unwrap();
+    };
+    let ((begun, _), ()) = tokio::join!(scene.serve(1), heals);
+    assert_eq!(begun.len(), 1, "{begun:?}");
+    assert_eq!(begun[0].1, Trigger::First);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_settings_go_on_when_the_file_turns_bad() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, DAILY).unwrap();
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let scene = scene_with("2026-11-21T10:00:00Z", Some(file.clone()), environment).newest(Ok(None));
+    let breaks = async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        std::fs::write(&file, "nonsense: [").unwrap();
+    };
+    let ((begun, _), ()) = tokio::join!(scene.serve(18), breaks);
+    assert_eq!(times(&begun), ["21 10:00:00", "22 03:00:00"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jitter_moves_the_start_and_never_the_time_that_was_due() {
+    let yaml = "{repository: /r, sources: /s, schedule: 0 3 * * *, jitter: auto, identity: shop/db}";
+    let scene = scene("2026-11-21T10:00:00Z", yaml).newest(Ok(Some("2026-11-21T10:00:00Z")));
+    let (begun, record) = scene.serve(48).await;
+    let [_, (_, second)] = &begun[..] else { panic!("two runs, not {begun:?}") };
+    assert_eq!(*second, Trigger::Schedule { due: at("2026-11-23T03:00:00Z") });
+    let late = record.unwrap().started_at - at("2026-11-23T03:00:00Z");
+    assert!(late > TimeDelta::zero() && late < TimeDelta::minutes(15), "{late}");
+}

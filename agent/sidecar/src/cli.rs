@@ -1,0 +1,153 @@
+//! The other door: a person's hands, with restic's words.
+//!
+//! One file a command: its options, what they mean, what it prints. What all commands share is in [`global`],
+//! [`password`], [`filter`], [`failure`] and [`output`]; [`signal`] is how a command is interrupted.
+
+pub mod failure;
+pub mod filter;
+pub mod global;
+pub mod output;
+pub mod password;
+pub mod session;
+pub mod signal;
+
+pub mod agent;
+pub mod backup;
+pub mod check;
+pub mod diff;
+pub mod dump;
+pub mod find;
+pub mod init;
+pub mod ls;
+pub mod restore;
+pub mod snapshots;
+pub mod stats;
+#[cfg(test)]
+mod tests;
+pub mod unlock;
+pub mod version;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::environment::Environment;
+use failure::{Exit, Failure};
+use password::Prompt;
+use session::Session;
+
+/// Backups in restic's repository format.
+#[derive(Debug, Parser)]
+#[command(name = "pillion", disable_version_flag = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed or wrong usage, 3 incomplete, 10 no repository, 11 locked, \
+    12 wrong password, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: global::Options,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Initialize a new repository
+    Init(init::Options),
+    /// Create a new backup of files and/or directories
+    Backup(backup::Options),
+    /// List all snapshots
+    Snapshots(snapshots::Options),
+    /// List files in a snapshot
+    Ls(ls::Options),
+    /// Find a file or directory in snapshots
+    Find(find::Options),
+    /// Extract the data from a snapshot
+    Restore(restore::Options),
+    /// Print a backed-up file or folder to stdout
+    Dump(dump::Options),
+    /// Show differences between two snapshots
+    Diff(diff::Options),
+    /// Check the repository for errors
+    Check(check::Options),
+    /// Scan the repository and show basic statistics
+    Stats(stats::Options),
+    /// Remove locks other processes created
+    Unlock(unlock::Options),
+    /// Stay, and take snapshots on a schedule
+    Agent(agent::Options),
+    /// Print version information
+    Version,
+}
+
+/// The whole process: reads arguments and environment, runs the command, prints how it failed.
+pub fn main() -> ExitCode {
+    let environment = Environment::of_process();
+    let exit = match Cli::try_parse() {
+        Ok(cli) => {
+            let style = cli.global.style();
+            match run(cli, &environment) {
+                Ok(()) => Exit::Done,
+                Err(failure) => tell(&failure, style),
+            }
+        }
+        Err(error) => usage(&error),
+    };
+    ExitCode::from(exit as u8)
+}
+
+/// clap's own exit code for wrong usage is 2; restic's is 1.
+fn usage(error: &clap::Error) -> Exit {
+    // Nobody is there to read it: the exit code still says it.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Failed } else { Exit::Done }
+}
+
+fn tell(failure: &Failure, style: output::Style) -> Exit {
+    let text = match style {
+        output::Style::Json => failure.json(),
+        output::Style::Text => failure.text(),
+    };
+    let _ = writeln!(std::io::stderr(), "{text}");
+    failure.exit
+}
+
+fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
+    let output = Arc::new(cli.global.output(environment)?);
+    let global = &cli.global;
+    let start = |prompt| Session::start(global, environment, Arc::clone(&output), prompt);
+    let done = match cli.command {
+        Command::Version => {
+            version::print(&output);
+            Ok(())
+        }
+        Command::Agent(options) if options.check_config => {
+            agent::check_config(&options, global, environment, &output)
+        }
+        Command::Init(init::Options {}) => init::run(&start(Prompt::Twice)?),
+        Command::Backup(options) => {
+            let options = backup::prepare(options, global, environment)?;
+            backup::run(&options, &start(Prompt::Once)?)
+        }
+        Command::Snapshots(options) => snapshots::run(&options, &start(Prompt::Once)?),
+        Command::Unlock(options) => unlock::run(&options, &start(Prompt::Once)?),
+        Command::Ls(options) => {
+            options.refuse_relative()?;
+            ls::run(&options, &start(Prompt::Once)?)
+        }
+        Command::Find(options) => find::run(&options, &start(Prompt::Once)?),
+        Command::Dump(options) => dump::run(&options, &start(Prompt::Once)?),
+        Command::Diff(options) => diff::run(&options, &start(Prompt::Once)?),
+        Command::Stats(options) => stats::run(&options, &start(Prompt::Once)?),
+        Command::Restore(options) => {
+            options.refuse_contradictions()?;
+            restore::run(&options, &start(Prompt::Once)?)
+        }
+        Command::Check(options) => check::run(&options, &start(Prompt::Once)?),
+        Command::Agent(options) => agent::run(&options, global, environment),
+    };
+    output.flush();
+    done
+}

@@ -1,0 +1,183 @@
+//! A command at work: the repository it is about, the password, the runtime that waits, the signals that stop it.
+//!
+//! Engine calls are made from the thread that owns the session, never from a worker of the runtime: the engine's
+//! store waits on the runtime. The password is asked for before signals are taken over, so that Ctrl-C at the prompt
+//! simply ends the program.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pillion_backend::location::Location;
+use pillion_backend::retry::Hook;
+use pillion_backend::{Backend, dry::Dry};
+use pillion_repository::lock::{self, Lock};
+use pillion_repository::repository::{BlobReader, Creator, Repository, Settings};
+use pillion_repository::store::Store;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::Failure;
+use super::global::Options;
+use super::output::Output;
+use super::password::{self, Prompt};
+use super::signal;
+use crate::agent::config::redact_location;
+use crate::environment::Environment;
+use crate::open::{open_backend, retry_sentence};
+use crate::process::Process;
+use crate::secret::Secret;
+
+/// Enough to wait with; the work is done by the engine's own threads.
+const RUNTIME_THREADS: usize = 2;
+
+#[derive(Debug)]
+pub struct Session<'a> {
+    pub global: &'a Options,
+    pub environment: &'a Environment,
+    pub output: Arc<Output>,
+    /// Cancelled by the first SIGINT or SIGTERM.
+    pub stop: CancellationToken,
+    location: String,
+    password: Secret,
+    runtime: Runtime,
+}
+
+impl<'a> Session<'a> {
+    pub fn start(
+        global: &'a Options,
+        environment: &'a Environment,
+        output: Arc<Output>,
+        prompt: Prompt,
+    ) -> Result<Self, Failure> {
+        let location = global.location(environment)?;
+        Location::parse(&location).map_err(pillion_repository::Error::from)?;
+        let password = password::read(global, environment, prompt)?;
+        let runtime = runtime()?;
+        let _context = runtime.enter();
+        let stop = signal::listen().map_err(|e| Failure::new(format!("listen for signals: {e}")))?;
+        drop(_context);
+        Ok(Self { global, environment, output, stop, location, password, runtime })
+    }
+
+    /// The location as it may be shown.
+    pub fn shown_location(&self) -> String {
+        redact_location(&self.location)
+    }
+
+    /// Opens the repository; takes no lock.
+    pub fn open(&self) -> Result<Repository, Failure> {
+        self.open_on(self.backend()?)
+    }
+
+    /// Opens the repository so that nothing is ever written to it.
+    pub fn open_dry(&self) -> Result<Repository, Failure> {
+        self.open_on(Arc::new(Dry::new(self.backend()?)))
+    }
+
+    pub fn init(&self) -> Result<Repository, Failure> {
+        let store = self.store(self.backend()?);
+        let process = Process::current(self.environment);
+        let creator = Creator { hostname: process.hostname, username: process.username };
+        let settings = self.settings()?;
+        Ok(pillion_repository::repository::init(&store, self.password.expose(), &creator, settings)?)
+    }
+
+    fn open_on(&self, backend: Arc<dyn Backend>) -> Result<Repository, Failure> {
+        let settings = self.settings()?;
+        Ok(Repository::open(self.store(backend), self.password.expose(), settings)?)
+    }
+
+    fn store(&self, backend: Arc<dyn Backend>) -> Store {
+        Store::new(backend, self.runtime.handle().clone(), self.stop.clone())
+    }
+
+    fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
+        let output = Arc::clone(&self.output);
+        let hook: Hook = Box::new(move |error, wait| output.warning(&retry_sentence(error, wait)));
+        Ok(open_backend(&self.location, hook)?)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(Settings {
+            compression: self.global.compression(self.environment)?.into(),
+            pack_size_bytes: self.global.pack_size(self.environment)?.bytes(),
+            spool: self.spool(),
+            ..Settings::default()
+        })
+    }
+
+    /// Where packs grow: in the cache, else where temporary files go.
+    fn spool(&self) -> PathBuf {
+        if let Some(spool) = self.cache_directory().map(|cache| cache.join("spool")) {
+            match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spool) {
+                Ok(()) => return spool,
+                Err(e) => {
+                    self.output
+                        .warning(&format!("the cache cannot be used: create {}: {e}", spool.display()));
+                }
+            }
+        }
+        self.temporary_directory()
+    }
+
+    pub fn cache_directory(&self) -> Option<PathBuf> {
+        self.global.cache_directory(self.environment)
+    }
+
+    pub fn temporary_directory(&self) -> PathBuf {
+        self.environment.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
+    }
+
+    /// A lock for a command that writes.
+    pub fn lock_options(&self) -> lock::Options {
+        let process = Process::current(self.environment);
+        lock::Options {
+            holder: process.holder(),
+            mode: lock::Mode::Shared,
+            retry_for: self.global.retry_lock(),
+            timing: lock::Timing::default(),
+        }
+    }
+
+    /// A lock for a command that only reads: none with `--no-lock`.
+    pub fn read_lock_options(&self) -> Option<lock::Options> {
+        (!self.global.no_lock).then(|| self.lock_options())
+    }
+
+    /// Opens the repository, and reads from it under a lock. What `work` is given ends when the lock is lost.
+    pub fn read<T>(&self, work: impl FnOnce(&Repository) -> Result<T, Failure>) -> Result<T, Failure> {
+        let repository = self.open()?;
+        let Some(options) = self.read_lock_options() else { return work(&repository) };
+        let lock = Lock::acquire(&repository, &options)?;
+        let reading = repository.with_store(repository.store.with_cancel(lock.token().clone()));
+        let result = work(&reading).map_err(|failure| match lock.lost() {
+            Some(lost) => lost.into(),
+            None => failure,
+        });
+        if let Err(e) = lock.release() {
+            self.output.warning(&format!("the lock could not be removed: {e}"));
+        }
+        result
+    }
+
+    /// Reads under a lock, with the whole index loaded.
+    pub fn read_blobs<T>(
+        &self,
+        work: impl FnOnce(&Repository, BlobReader) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.read(|repository| {
+            let index = repository.load_index()?.index;
+            work(repository, BlobReader::new(repository, &index))
+        })
+    }
+}
+
+/// A runtime that only waits.
+pub fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(format!("start the runtime: {e}")))
+}

@@ -1,0 +1,21 @@
+//! The sidecar: two doors to the engine. [`agent`] is resident and knows when to do it and how it went; [`cli`] is a
+//! person's hands. Neither knows a byte of the repository format, and the engine knows nothing of settings,
+//! passwords' places, schedules or terminals.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, reason = "a test that unwraps an error has failed, as it should")
+)]
+
+pub mod agent;
+pub mod cli;
+pub mod duration;
+pub mod environment;
+pub mod open;
+pub mod patterns;
+pub mod process;
+pub mod secret;
+pub mod setting;
+pub mod telemetry;
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,122 @@
+//! Small values that both doors, agent and CLI, read from text.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How hard new blobs are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    #[default]
+    Auto,
+    Off,
+    Max,
+}
+
+impl From<Compression> for pillion_repository::format::blob::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Auto => Self::Auto,
+            Compression::Off => Self::Off,
+            Compression::Max => Self::Max,
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            "max" => Ok(Self::Max),
+            _ => Err(format!("{text:?} is no compression: there are auto, off and max")),
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Off => "off",
+            Self::Max => "max",
+        })
+    }
+}
+
+/// The size at which a pack is closed: restic's bounds are 4 and 128 MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackSize {
+    mebibytes: u32,
+}
+
+impl PackSize {
+    pub fn bytes(self) -> u32 {
+        self.mebibytes << 20
+    }
+
+    pub fn mebibytes(self) -> u32 {
+        self.mebibytes
+    }
+}
+
+impl Default for PackSize {
+    fn default() -> Self {
+        Self { mebibytes: pillion_repository::limits::PACK_SIZE_BYTES >> 20 }
+    }
+}
+
+impl FromStr for PackSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            // restic's 0 is "not set".
+            Ok(0) => Ok(Self::default()),
+            Ok(mebibytes @ 4..=128) => Ok(Self { mebibytes }),
+            _ => Err(format!("{text:?} is no pack size: it is a number of MiB from 4 to 128")),
+        }
+    }
+}
+
+/// A size as restic's options take it: bytes, or with one of the suffixes k, m, g, t (powers of 1024).
+pub fn parse_size_bytes(text: &str) -> Result<u64, String> {
+    let refuse = || format!("{text:?} is no size: write it like 500, 64k, 10M or 2G");
+    let (number, shift) = match text.bytes().last().ok_or_else(refuse)?.to_ascii_lowercase() {
+        b'b' => (&text[..text.len() - 1], 0),
+        b'k' => (&text[..text.len() - 1], 10),
+        b'm' => (&text[..text.len() - 1], 20),
+        b'g' => (&text[..text.len() - 1], 30),
+        b't' => (&text[..text.len() - 1], 40),
+        _ => (text, 0),
+    };
+    let value: u64 = number.parse().map_err(|_| refuse())?;
+    value.checked_mul(1 << shift).filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or_else(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_restics_suffixes() {
+        for (text, bytes) in
+            [("0", 0), ("500", 500), ("7b", 7), ("64k", 65_536), ("10M", 10 << 20), ("2G", 2 << 30)]
+        {
+            assert_eq!(parse_size_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "k", "-1", "1x", "9999999999T", "1.5M"] {
+            assert!(parse_size_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pack_has_restics_bounds() {
+        assert_eq!("4".parse::<PackSize>().unwrap().bytes(), 4 << 20);
+        assert_eq!("0".parse::<PackSize>(), Ok(PackSize::default()));
+        for text in ["3", "129", "x", "-4"] {
+            assert!(text.parse::<PackSize>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Logs: text for people on a terminal, a JSON object a line otherwise. All of it goes to standard error.
+//!
+//! Nothing that is logged may hold a password: values of type `Secret` have no text form.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::str::FromStr;
+
+use tracing::level_filters::LevelFilter;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    Text,
+    Json,
+}
+
+const LEVELS: [(LogLevel, &str, LevelFilter); 5] = [
+    (LogLevel::Error, "error", LevelFilter::ERROR),
+    (LogLevel::Warn, "warn", LevelFilter::WARN),
+    (LogLevel::Info, "info", LevelFilter::INFO),
+    (LogLevel::Debug, "debug", LevelFilter::DEBUG),
+    (LogLevel::Trace, "trace", LevelFilter::TRACE),
+];
+
+const FORMATS: [(LogFormat, &str); 3] =
+    [(LogFormat::Auto, "auto"), (LogFormat::Text, "text"), (LogFormat::Json, "json")];
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = LEVELS.iter().find(|(_, name, _)| *name == text).map(|(level, ..)| *level);
+        found.ok_or_else(|| format!("{text:?} is no level: there are error, warn, info, debug and trace"))
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = LEVELS.iter().find(|(level, ..)| level == self).map(|(_, name, _)| *name);
+        f.write_str(name.expect("every level is in the table"))
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = FORMATS.iter().find(|(_, name)| *name == text).map(|(format, _)| *format);
+        found.ok_or_else(|| format!("{text:?} is no format: there are auto, text and json"))
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = FORMATS.iter().find(|(format, _)| format == self).map(|(_, name)| *name);
+        f.write_str(name.expect("every format is in the table"))
+    }
+}
+
+/// Starts logging, once for the process; a second call changes nothing.
+pub fn start(level: LogLevel, format: LogFormat) {
+    let is_terminal = std::io::stderr().is_terminal();
+    let filter =
+        LEVELS.iter().find(|(known, ..)| *known == level).map_or(LevelFilter::INFO, |(.., filter)| *filter);
+    let builder =
+        tracing_subscriber::fmt().with_max_level(filter).with_writer(std::io::stderr).with_target(false);
+    // The only failure is that logging was started before, which is what was asked for.
+    let _ = match format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Auto if !is_terminal => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text | LogFormat::Auto => builder.with_ansi(is_terminal).try_init(),
+    };
+}

@@ -1,0 +1,180 @@
+//! The resident door: first snapshot, catch-up, an orderly end, and staying up whatever the settings hold.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::restic;
+use crate::scene::Scene;
+use crate::sources::signal;
+
+/// Longer than anything here takes on a busy machine: what is waited for longer does not happen.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An agent at work, and its log.
+struct Agent {
+    child: Child,
+    log: mpsc::Receiver<String>,
+}
+
+impl Agent {
+    fn start(scene: &Scene, arguments: &[&str]) -> Self {
+        let mut command = scene.command([&["agent"], arguments].concat());
+        command.env_remove("RESTIC_REPOSITORY").stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (sender, log) = mpsc::channel();
+        // Ends with the agent's standard error.
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, log }
+    }
+
+    /// Reads the log up to the message.
+    fn wait_for(&mut self, message: &str) -> Value {
+        let mut read = String::new();
+        loop {
+            let line = self.log.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|e| panic!("{e} while waiting for {message:?}: {read}"));
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+            if event["message"] == message {
+                return event;
+            }
+            read += &line;
+        }
+    }
+
+    /// Asks it to end, and returns its exit code.
+    fn end(mut self) -> Option<i32> {
+        signal(self.child.id(), "TERM");
+        self.wait_for("stopped");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // A test that failed must leave nothing behind.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+fn settings(scene: &Scene, more: &str) -> String {
+    let file = scene.path("config.yaml");
+    let text = format!(
+        "{{repository: {}, sources: {}, cacheDir: {}, schedule: '0 0 1 1 *', retryMin: 1s, {more}}}",
+        scene.path("agents").display(),
+        scene.source().display(),
+        scene.path("cache").display(),
+    );
+    std::fs::write(&file, text).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+fn snapshots(scene: &Scene) -> Vec<Value> {
+    let mut command = scene.repository.command(&scene.path("."));
+    command.env("RESTIC_REPOSITORY", scene.path("agents")).args(["snapshots", "--json"]);
+    let listed: Value = serde_json::from_slice(&restic::run(&mut command).stdout).unwrap();
+    listed.as_array().unwrap().clone()
+}
+
+#[test]
+fn the_first_snapshot_is_taken_at_once_and_only_once() {
+    let scene = Scene::new();
+    let config = settings(&scene, "identity: shop/db, host: db-host");
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    let record = agent.wait_for("run ended");
+    assert_eq!((&record["outcome"], &record["skipped"]), (&"Complete".into(), &0.into()), "{record}");
+    assert_eq!(agent.end(), Some(0));
+    let taken = snapshots(&scene);
+    assert_eq!(taken.len(), 1);
+    assert_eq!((&taken[0]["hostname"], &taken[0]["tags"][0]), (&"db-host".into(), &"pillion=shop/db".into()));
+    assert_eq!(std::fs::read_dir(scene.path("agents/locks")).unwrap().count(), 0);
+
+    // The next moment of the schedule is far: what was missed is nothing, so a restart takes no other one.
+    let mut again = Agent::start(&scene, &["--config", &config]);
+    again.wait_for("settings taken over");
+    assert_eq!(again.end(), Some(0));
+    assert_eq!(snapshots(&scene).len(), 1);
+}
+
+#[test]
+fn what_was_missed_is_caught_up_with() {
+    let scene = Scene::new();
+    let config = settings(&scene, "identity: a");
+    let repository = scene.path("agents");
+    let repository = repository.to_str().unwrap();
+    scene.ok(&["init", "--repo", repository]);
+    let source = scene.source();
+    let old = ["backup", "--repo", repository, "--tag", "pillion=a", "--time", "2020-01-02 00:00:00"];
+    scene.ok(&[&old[..], &[source.to_str().unwrap()]].concat());
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    let begun = agent.wait_for("run begins");
+    assert!(begun["reason"].as_str().unwrap().starts_with("missed since 2020-01-02"), "{begun}");
+    agent.wait_for("run ended");
+    assert_eq!(agent.end(), Some(0));
+    assert_eq!(snapshots(&scene).len(), 2);
+}
+
+#[test]
+fn a_termination_during_a_run_ends_it_in_order() {
+    let scene = Scene::new();
+    let large = std::fs::File::create(scene.source().join("large")).unwrap();
+    // Much work and no disk: what is read of it is data all the same.
+    large.set_len(40 << 30).unwrap();
+    std::os::unix::fs::FileExt::write_at(&large, b"x", 0).unwrap();
+    let config = settings(&scene, "");
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    agent.wait_for("run begins");
+    assert_eq!(agent.end(), Some(0));
+    assert_eq!(std::fs::read_dir(scene.path("agents/locks")).map_or(0, Iterator::count), 0);
+    assert_eq!(std::fs::read_dir(scene.path("cache/spool")).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn bad_settings_are_a_state_and_good_ones_are_taken_over() {
+    let scene = Scene::new();
+    let config = settings(&scene, "");
+    std::fs::write(&config, "{repository: /r, sources: relative, schedule: 0 0 30 2 *}").unwrap();
+    let refused = scene.run(&["agent", "--check-config", "--config", &config]);
+    crate::scene::check_failure(&refused, 1, "impossible settings");
+    assert!(refused.err.contains("schedule:") && refused.err.contains("sources:"), "{}", refused.err);
+
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    let told = agent.wait_for("the settings are refused");
+    assert!(!told["problem"].as_str().unwrap().is_empty());
+    settings(&scene, "");
+    assert_eq!(agent.wait_for("run ended")["outcome"], "Complete");
+    assert_eq!(agent.end(), Some(0));
+    assert!(scene.ok(&["agent", "--check-config", "--config", &config]).contains("schedule:"));
+}
+
+#[test]
+fn a_repository_that_is_gone_is_told_again_and_again_and_never_made_anew() {
+    let scene = Scene::new();
+    let config = settings(&scene, "");
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    agent.wait_for("run ended");
+    assert_eq!(agent.end(), Some(0));
+    std::fs::rename(scene.path("agents"), scene.path("moved")).unwrap();
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    for _ in 0..2 {
+        let told = agent.wait_for("cannot see what is in the repository");
+        assert!(told["problem"].as_str().unwrap().starts_with("repository replaced: "), "{told}");
+    }
+    assert!(!scene.path("agents").exists());
+    std::fs::rename(scene.path("moved"), scene.path("agents")).unwrap();
+    assert_eq!(agent.end(), Some(0));
+}
+
+#[test]
+fn the_sample_needs_nothing_but_a_directory() {
+    let scene = Scene::new();
+    let directory = scene.path("sample");
+    let mut agent = Agent::start(&scene, &["--sample", directory.to_str().unwrap()]);
+    assert_eq!(agent.wait_for("run ended")["files"], 3);
+    assert_eq!(agent.end(), Some(0));
+}

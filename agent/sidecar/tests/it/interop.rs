@@ -1,0 +1,96 @@
+//! What we write restic reads, what restic writes we read, and by turns nothing is stored twice.
+
+use std::process::Command;
+
+use crate::restic;
+use crate::scene::Scene;
+
+fn blobs(scene: &Scene) -> Vec<String> {
+    let mut blobs: Vec<String> = scene.restic(&["list", "blobs"]).lines().map(str::to_owned).collect();
+    blobs.sort();
+    blobs
+}
+
+fn assert_same_files(scene: &Scene, restored: &str) {
+    let difference = Command::new("diff")
+        .args(["--recursive", "--no-dereference"])
+        .args([scene.source(), scene.path(restored)])
+        .output()
+        .unwrap();
+    assert!(difference.status.success(), "{}", String::from_utf8_lossy(&difference.stdout));
+}
+
+#[test]
+fn backups_by_turns_add_no_blob_whoever_begins() {
+    for restic_begins in [false, true] {
+        let scene = Scene::new();
+        // By a relative path: the directories above it are others' too, and change while this runs.
+        let turn = |ours: bool| match ours {
+            true => drop(scene.ok(&["backup", "source"])),
+            false => drop(scene.restic(&["backup", "source"])),
+        };
+        turn(!restic_begins);
+        let first = blobs(&scene);
+        for ours in [restic_begins, !restic_begins, restic_begins] {
+            turn(ours);
+            assert_eq!(blobs(&scene), first, "restic began: {restic_begins}; ours: {ours}");
+        }
+        assert_eq!(scene.snapshots().len(), 4);
+        assert!(scene.restic(&["check", "--read-data"]).contains("no errors were found"));
+        assert!(scene.ok(&["check", "--read-data"]).contains("no errors were found"));
+    }
+}
+
+#[test]
+fn each_restores_what_the_other_backed_up() {
+    let scene = Scene::new();
+    let source = scene.source();
+    let source = source.to_str().unwrap();
+    scene.back_up();
+    scene.restic(&[
+        "restore",
+        &format!("latest:{source}"),
+        "--target",
+        scene.path("by-restic").to_str().unwrap(),
+    ]);
+    assert_same_files(&scene, "by-restic");
+
+    std::fs::write(scene.source().join("more"), "more").unwrap();
+    scene.restic(&["backup", source]);
+    let target = scene.path("by-us");
+    let said =
+        scene.ok(&["restore", &format!("latest:{source}"), "--target", target.to_str().unwrap(), "--verify"]);
+    assert!(said.contains("Summary: Restored") && said.contains("finished verifying"), "{said}");
+    assert_same_files(&scene, "by-us");
+    assert!(!target.join(".pillion-restore").exists());
+}
+
+#[test]
+fn a_repository_that_we_made_is_one_for_restic() {
+    let scene = Scene::new();
+    let repository = scene.path("new");
+    let repository = repository.to_str().unwrap();
+    let said = scene.ok(&["init", "--repo", repository]);
+    assert!(said.starts_with("created restic repository "), "{said}");
+    let mut check = scene.repository.command(&scene.path("."));
+    check.env("RESTIC_REPOSITORY", repository).args(["check"]);
+    restic::run(&mut check);
+    let again = scene.fails(1, &["init", "--repo", repository]);
+    assert!(again.contains("there is a repository at"), "{again}");
+}
+
+#[test]
+fn the_others_locks_are_respected_and_stale_ones_go() {
+    let scene = Scene::new();
+    scene.back_up();
+    // A lock of a process on this machine that is long gone.
+    let mut sleeper = Command::new("true").spawn().unwrap();
+    sleeper.wait().unwrap();
+    crate::bad_input::leave_lock(&scene, sleeper.id());
+    assert_eq!(scene.files("locks").len(), 1);
+    assert_eq!(scene.ok(&["unlock"]), "successfully removed 1 locks\n");
+    assert_eq!(scene.ok(&["unlock"]), "");
+    crate::bad_input::leave_lock(&scene, std::process::id());
+    assert_eq!(scene.ok(&["unlock"]), "", "its process lives");
+    assert_eq!(scene.ok(&["unlock", "--remove-all"]), "successfully removed 1 locks\n");
+}
