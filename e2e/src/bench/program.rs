@@ -1,0 +1,123 @@
+//! A program under measurement: the command lines of restic's words, which both sides understand.
+//!
+//! Each program has its own repository and cache directory. Nothing of the caller's environment reaches it:
+//! default options are what is measured.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::data::remove_directory_if_there;
+use super::measure;
+use super::work::Step;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Restic,
+    Pillion,
+}
+
+impl Side {
+    pub const BOTH: [Self; 2] = [Self::Restic, Self::Pillion];
+
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Restic => "restic",
+            Self::Pillion => "pillion",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Program {
+    pub side: Side,
+    binary: PathBuf,
+    /// Repository, cache, password, restored files and logs; nothing else is in it.
+    place: PathBuf,
+}
+
+impl Program {
+    pub fn new(side: Side, binary: &Path, directory: &Path) -> Result<Self> {
+        ensure!(binary.is_file(), "{} is missing: there is no file {}", side.noun(), binary.display());
+        let binary = binary.canonicalize()?;
+        Ok(Self { side, binary, place: directory.join(side.noun()) })
+    }
+
+    /// The first line the program says of its version: restic knows the verb, others the flag.
+    pub fn version(&self) -> Result<String> {
+        let mut output = self.command().arg("--version").output()?;
+        if !output.status.success() {
+            output = self.command().arg("version").output()?;
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().next().unwrap_or("unknown version").to_owned())
+    }
+
+    pub fn repository(&self) -> PathBuf {
+        self.place.join("repository")
+    }
+
+    pub fn restored(&self) -> PathBuf {
+        self.place.join("restored")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.place.join("log")
+    }
+
+    /// Leaves an empty repository and no cache.
+    pub fn begin(&self) -> Result<()> {
+        self.remove()?;
+        fs::create_dir_all(&self.place)?;
+        fs::write(self.place.join("password"), "bench\n")?;
+        measure::run(self.with_repository().arg("init"), &self.log()).context("create the repository")?;
+        Ok(())
+    }
+
+    /// Removes everything this program has made.
+    pub fn remove(&self) -> Result<()> {
+        remove_directory_if_there(&self.place)
+    }
+
+    pub fn command_for(&self, step: Step, source: &Path) -> Command {
+        let mut command = self.with_repository();
+        match step {
+            Step::First | Step::Unchanged | Step::Changed => command.arg("backup").arg(source),
+            Step::Check => command.args(["check", "--read-data"]),
+            Step::Restore => command.args(["restore", "latest", "--target"]).arg(self.restored()),
+        };
+        command
+    }
+
+    fn with_repository(&self) -> Command {
+        let mut command = self.command();
+        command.arg("-r").arg(self.repository());
+        command.arg("--cache-dir").arg(self.place.join("cache"));
+        command.arg("-p").arg(self.place.join("password"));
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("RESTIC_") || text.starts_with("PILLION_") || text.starts_with("GO") {
+                command.env_remove(&name);
+            }
+        }
+        command
+    }
+}
+
+/// Bytes of all files below `directory`, as their lengths say.
+pub fn size_bytes(directory: &Path) -> Result<u64> {
+    let mut total = 0;
+    for entry in fs::read_dir(directory).with_context(|| format!("list {}", directory.display()))? {
+        let entry = entry?;
+        total +=
+            if entry.file_type()?.is_dir() { size_bytes(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(total)
+}
