@@ -169,8 +169,9 @@ fn a_dry_run_stores_nothing_and_says_what_it_would() {
 #[test]
 fn an_unchanged_source_makes_no_snapshot_where_none_is_wanted() {
     let scene = Scene::new();
-    scene.back_up();
-    let said = scene.ok(&["backup", "--skip-if-unchanged", scene.source().to_str().unwrap()]);
+    // Of an absolute path the directories above are in the snapshot too, and other tests change the topmost.
+    scene.ok(&["backup", "source"]);
+    let said = scene.ok(&["backup", "--skip-if-unchanged", "source"]);
     assert!(said.contains("skipped creating snapshot"), "{said}");
     assert_eq!(scene.snapshots().len(), 1);
 }
