@@ -1,7 +1,8 @@
 //! The index stage: remembers which packs are durable and writes index files that name them.
 //!
-//! **Invariant:** a pack is named only after it was saved. A killed run loses at most what no index file
-//! names yet, so the first file is written soon and each later one at twice the distance.
+//! **Invariant:** a pack is named only after it was saved (`a_stop_at_any_store_call_harms_nothing`). A killed run
+//! loses at most what no index file names yet, so the first file is written soon and each later one at twice the
+//! distance.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

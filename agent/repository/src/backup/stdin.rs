@@ -1,7 +1,7 @@
 //! A backup of one stream: a dump that a command writes becomes the only file of a snapshot.
 //!
 //! **Invariant:** a stream that its producer did not end well becomes no snapshot
-//! (`a_command_that_fails_stores_nothing`): half a dump that looks whole is worse than none.
+//! (`a_command_that_fails_stores_nothing_and_its_words_are_heard`): half a dump that looks whole is worse than none.
 
 use std::io::Read;
 use std::sync::{Arc, Mutex};
