@@ -116,6 +116,7 @@ pub struct Options {
     pub access_time: AccessTime,
     pub host: String,
     pub username: String,
+    /// Who reads: what the parent's run read as somebody else is not taken over unread.
     pub uid: u32,
     pub gid: u32,
     pub tags: Vec<String>,
@@ -251,6 +252,7 @@ fn run(
             options.compare,
             options.access_time,
             parent.as_ref().map(|(_, snapshot)| snapshot),
+            (options.uid, options.gid),
         ),
         accounts: Accounts::load(),
         tables: repository.tables(),

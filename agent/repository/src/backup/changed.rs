@@ -4,6 +4,10 @@
 //! by more than the system may delay it. A store through a mapping moves the times once and then not again
 //! until the page was written back (up to 35 s), and old kernels' clocks are coarse: so what had changed
 //! less than a minute before the parent's run began is read again (`a_racy_entry_is_read_again`).
+//!
+//! **Invariant:** what one user was let see says nothing of what another one is: after a change of user or group
+//! everything is read again, so that what cannot be read is told and what was hidden is found
+//! (`another_user_reuses_nothing`).
 
 use std::time::Duration;
 
@@ -34,14 +38,21 @@ pub(super) enum Verdict {
 pub(super) struct Comparison {
     compare: Compare,
     access_time: AccessTime,
-    /// Entries younger than this may have changed after they were read.
+    /// Entries younger than this may have changed after they were read; without it all are to be read.
     racy_after: Option<Timestamp>,
 }
 
 impl Comparison {
-    pub(super) fn new(compare: Compare, access_time: AccessTime, parent: Option<&Snapshot>) -> Self {
-        let begin =
-            parent.map(|parent| parent.summary.as_ref().map_or(parent.time, |summary| summary.backup_start));
+    /// `reader` is the user and the group that this run reads as.
+    pub(super) fn new(
+        compare: Compare,
+        access_time: AccessTime,
+        parent: Option<&Snapshot>,
+        reader: (u32, u32),
+    ) -> Self {
+        let comparable = parent.filter(|parent| (parent.uid, parent.gid) == reader);
+        let begin = comparable
+            .map(|parent| parent.summary.as_ref().map_or(parent.time, |summary| summary.backup_start));
         Self { compare, access_time, racy_after: begin.map(|begin| begin.saturating_sub(RACY)) }
     }
 

@@ -44,6 +44,14 @@ impl Scene {
 
 /// Lets restic do it right before the n-th call to the store, for every n.
 fn check(arguments: &'static [&'static str]) {
+    check_with(arguments, |_| Vec::new());
+}
+
+/// The same with `more` arguments, which that moment's repository gives.
+fn check_with(arguments: &'static [&'static str], more: fn(&Path) -> Vec<String>) {
+    // restic leaves copies of what it repairs in the directory it runs in.
+    let working_directory = tempfile::tempdir().unwrap();
+    let mut restored = 0;
     let mut refused = 0;
     for n in 1.. {
         let scene = Scene::new();
@@ -51,11 +59,11 @@ fn check(arguments: &'static [&'static str]) {
         let calls = AtomicU64::new(0);
         let answer: Arc<Mutex<Option<Output>>> = Arc::default();
         let repository_path = scene.repository.path().to_owned();
-        let hook_answer = Arc::clone(&answer);
+        let (hook_answer, runs_in) = (Arc::clone(&answer), working_directory.path().to_owned());
         store.before_each(move |_| {
             if calls.fetch_add(1, Ordering::SeqCst) + 1 == n {
-                let output =
-                    restic::command(&repository_path, Path::new("/")).args(arguments).output().unwrap();
+                let mut command = restic::command(&repository_path, &runs_in);
+                let output = command.args(arguments).args(more(&repository_path)).output().unwrap();
                 *hook_answer.lock().unwrap() = Some(output);
             }
             std::future::ready(())
@@ -66,6 +74,7 @@ fn check(arguments: &'static [&'static str]) {
             result.expect("restic was never there");
             assert!(n > 10, "a run makes more calls than that");
             assert!(refused > 3, "our lock was there for some of them");
+            assert!(restored > 11, "and restic looked closely often enough: {restored} times");
             return;
         };
         let what = format!("{arguments:?} before call {n} ({})", store.calls()[n as usize - 1]);
@@ -77,7 +86,9 @@ fn check(arguments: &'static [&'static str]) {
         let ours = ours::open(ours::local(scene.repository.path()));
         ours::assert_whole(&mut ours::reader(&ours), &report.snapshot.tree)
             .unwrap_or_else(|e| panic!("{what}: {e}"));
-        if n % 4 == 0 {
+        // Where it was refused it has changed nothing.
+        if answer.status.success() || n % 2 == 0 {
+            restored += 1;
             let target = tempfile::tempdir().unwrap();
             let from = format!("{}:{}", report.snapshot_id.unwrap(), scene.folder.path().display());
             let to = target.path().to_str().unwrap();
@@ -110,6 +121,15 @@ fn a_rebuilt_index_between_any_two_of_our_calls_harms_nothing() {
 }
 
 #[test]
+fn repaired_packs_between_any_two_of_our_calls_harm_nothing() {
+    check_with(&["repair", "packs"], |repository| {
+        let folders = fs::read_dir(repository.join("data")).unwrap().map(|folder| folder.unwrap().path());
+        let packs = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
+        packs.map(|pack| pack.unwrap().file_name().into_string().unwrap()).collect()
+    });
+}
+
+#[test]
 fn an_exclusive_lock_of_restic_blocks_us_and_ours_blocks_prune() {
     let scene = Scene::new();
     let ours = ours::open(ours::local(scene.repository.path()));
@@ -121,8 +141,14 @@ fn an_exclusive_lock_of_restic_blocks_us_and_ours_blocks_prune() {
     let mut exclusive = ours::lock_options();
     exclusive.mode = Mode::Exclusive;
     let exclusive = Lock::acquire(&ours, &exclusive).unwrap();
-    assert_eq!(scene.restic(&["snapshots"]).status.code(), LOCKED);
+    let source = scene.folder.path().to_str().unwrap();
+    for arguments in [&["snapshots"][..], &["backup", source], &["prune"], &["check"]] {
+        let refused = scene.restic(arguments);
+        assert_eq!(refused.status.code(), LOCKED, "{arguments:?}");
+    }
     exclusive.release().unwrap();
+    assert_eq!(ours::snapshot_ids(&ours).len(), 3, "nobody wrote");
+    assert!(scene.restic(&["backup", source]).status.success());
 }
 
 #[test]

@@ -25,13 +25,26 @@ pub(crate) struct Forest {
 impl Forest {
     /// One of everything, and more at random.
     pub(crate) fn plant(root: &Path, seed: u64) -> Self {
-        fs::create_dir(root).unwrap();
-        let mut forest = Self { random: Rng::with_seed(seed), root: root.to_owned(), serial: 0 };
+        let mut forest = Self::bare(root, seed);
         forest.plant_everything();
+        forest.grow()
+    }
+
+    /// Some small things at random.
+    pub(crate) fn sow(root: &Path, seed: u64) -> Self {
+        Self::bare(root, seed).grow()
+    }
+
+    fn bare(root: &Path, seed: u64) -> Self {
+        fs::create_dir(root).unwrap();
+        Self { random: Rng::with_seed(seed), root: root.to_owned(), serial: 0 }
+    }
+
+    fn grow(mut self) -> Self {
         for _ in 0..40 {
-            forest.change();
+            self.change();
         }
-        forest
+        self
     }
 
     fn plant_everything(&mut self) {

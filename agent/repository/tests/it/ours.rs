@@ -6,14 +6,18 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pillion_backend::local::Local;
-use pillion_backend::{Backend, FileKind};
+use pillion_backend::mem::Mem;
+use pillion_backend::{Backend, FileKind, FileName};
 use pillion_repository::backup::{self, Mounts, Options, Parent, Report, Source, SourcePaths};
 use pillion_repository::event::{Progress, Silent};
+use pillion_repository::filter::restore_select::RestoreSelect;
 use pillion_repository::filter::{ExcludeOptions, Exclusion};
 use pillion_repository::format::blob::BlobKind;
 use pillion_repository::format::id::Id;
 use pillion_repository::lock;
 use pillion_repository::repository::{self, BlobReader, Creator, Repository, Settings};
+use pillion_repository::restore;
+use pillion_repository::restore::marker::Owner;
 use pillion_repository::store::Store;
 use pillion_repository::{Error, Result};
 use tokio::runtime::{Builder, Runtime};
@@ -29,11 +33,40 @@ pub(crate) fn local(path: &Path) -> Local {
     Local::new(path.to_owned())
 }
 
+/// The same repository in memory.
+pub(crate) fn in_memory(repository: &crate::restic::Repository) -> Mem {
+    let store = Mem::new();
+    let local =
+        Store::new(Arc::new(local(repository.path())), runtime().handle().clone(), Default::default());
+    let kinds = FileKind::ALL.into_iter().filter(|kind| *kind != FileKind::Config);
+    let listed = kinds.flat_map(|kind| local.list(kind).expect("it can be listed"));
+    for file in listed.map(|entry| entry.file).chain([FileName::config()]) {
+        store.put_raw(&file, local.load(&file).expect("it can be read"));
+    }
+    store
+}
+
+/// What a store holds, as a directory for restic.
+pub(crate) fn write_out(store: &Mem, directory: &Path) {
+    for kind in ["data", "index", "keys", "locks", "snapshots"] {
+        std::fs::create_dir_all(directory.join(kind)).expect("create a directory");
+    }
+    for (file, bytes) in store.files() {
+        let path = directory.join(file.path());
+        std::fs::create_dir_all(path.parent().expect("below the repository")).expect("create a directory");
+        std::fs::write(path, bytes).expect("write a file");
+    }
+}
+
 /// Makes a repository as a person would, at the usual cost of its key.
 pub(crate) fn init(backend: impl Backend) -> Repository {
+    try_init(backend).expect("it is made")
+}
+
+pub(crate) fn try_init(backend: impl Backend) -> Result<Repository> {
     let store = Store::new(Arc::new(backend), runtime().handle().clone(), Default::default());
     let creator = Creator { hostname: "host".to_owned(), username: "user".to_owned() };
-    repository::init(&store, PASSWORD.as_bytes(), &creator, Settings::default()).expect("it is made")
+    repository::init(&store, PASSWORD.as_bytes(), &creator, Settings::default())
 }
 
 pub(crate) fn open(backend: impl Backend) -> Repository {
@@ -97,6 +130,29 @@ pub(crate) fn backup(repository: &Repository, source: &Path) -> Report {
     let report = try_backup(repository, &options(source)).expect("the backup succeeds");
     assert_eq!(report.faults, Default::default());
     report
+}
+
+/// Restores what a snapshot has at a directory.
+pub(crate) fn restore(repository: &Repository, snapshot: &Id, directory: &Path, target: &Path) {
+    let options = restore::Options {
+        snapshot_id: *snapshot,
+        snapshot: repository.load_snapshot(snapshot).expect("the snapshot can be read"),
+        path: directory.as_os_str().as_bytes().to_vec(),
+        target: target.as_os_str().as_bytes().to_vec(),
+        target_path: restore::TargetPath::Resolved,
+        select: RestoreSelect::Everything,
+        overwrite: Default::default(),
+        delete: false,
+        dry_run: false,
+        verify: false,
+        special: Default::default(),
+        ownership: Default::default(),
+        owner: Owner { run_id: "test".to_owned(), host: "host".to_owned(), pid: std::process::id() },
+        lock: Some(lock_options()),
+    };
+    let report = restore::restore(repository, &options, &Silent, &Progress::default());
+    let report = report.expect("the restore succeeds");
+    assert_eq!(report.errors, 0);
 }
 
 /// The tree that a snapshot has at an absolute path.

@@ -3,11 +3,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pillion_backend::FileKind;
 use pillion_repository::format::blob::BlobKind;
 use rustix::fs::{CWD, FileType, Mode};
 
@@ -97,51 +96,76 @@ fn what_was_stored_through_a_mapping_is_in_the_next_snapshot() {
     }
 }
 
+/// In each of the trees, puts a directory, a link to `foreign` and everything that may lie in a directory in one
+/// another's place.
+fn swap_until(stop: &AtomicBool, trees: &[PathBuf], foreign: &Path) {
+    let mut random = fastrand::Rng::with_seed(1);
+    while !stop.load(Ordering::Relaxed) {
+        let tree = &trees[random.usize(..trees.len())];
+        let (inner, entry) = (tree.join("dir"), tree.join("dir/entry"));
+        // Whatever is in the way is part of the game; neither removal follows a link.
+        let _ = fs::remove_file(&inner).or_else(|_| fs::remove_dir_all(&inner));
+        let _ = if random.bool() { fs::create_dir(&inner) } else { symlink(foreign, &inner) };
+        // Never through the link: that would be our own hand in the foreign directory.
+        if !inner.is_symlink() {
+            let _ = match random.u32(..4) {
+                0 => symlink(foreign.join("entry"), &entry),
+                1 => fs::write(&entry, "own"),
+                2 => fs::create_dir(&entry),
+                _ => rustix::fs::mknodat(CWD, &entry, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
+                    .map_err(Into::into),
+            };
+        }
+    }
+}
+
 #[test]
 fn swapped_entries_never_bring_foreign_bytes_into_the_repository() {
-    let folder = tempfile::tempdir().unwrap();
+    /// Of so many trees, each tiny, and each scanned by every run: a run alone costs more than such a tree.
+    const TREES: usize = 20;
+    const SCANS: usize = 10_000;
+    /// With more runs on one repository its indexes would be most of the work.
+    const RUNS_ON_ONE: usize = 20;
+    // In memory the swaps are as quick as the scans.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let (source, foreign) = (folder.path().join("source"), folder.path().join("foreign"));
-    fs::create_dir(&source).unwrap();
     fs::create_dir(&foreign).unwrap();
+    let trees: Vec<PathBuf> = (0..TREES).map(|number| source.join(number.to_string())).collect();
+    trees.iter().for_each(|tree| fs::create_dir_all(tree).unwrap());
     // Of this length there is no other file.
     let secret = vec![b's'; 12_345];
     fs::write(foreign.join("entry"), &secret).unwrap();
-    let repository = restic::Repository::create();
-    let ours = ours::open(ours::local(repository.path()));
+    let empty = ours::in_memory(&restic::Repository::create());
+    let mut options = ours::options(&source);
+    // Nobody else is there, and a lock would be most of the work.
+    options.lock = None;
     let stop = AtomicBool::new(false);
-    let swap = || {
-        let (inner, entry) = (source.join("dir"), source.join("dir/entry"));
-        let mut random = fastrand::Rng::with_seed(1);
-        while !stop.load(Ordering::Relaxed) {
-            // Whatever is in the way is part of the game; neither removal follows a link.
-            let _ = fs::remove_file(&inner).or_else(|_| fs::remove_dir_all(&inner));
-            let _ = if random.bool() { fs::create_dir(&inner) } else { symlink(&foreign, &inner) };
-            // Never through the link: that would be our own hand in the foreign directory.
-            if !inner.is_symlink() {
-                let _ = match random.u32(..4) {
-                    0 => symlink(foreign.join("entry"), &entry),
-                    1 => fs::write(&entry, "own"),
-                    2 => fs::create_dir(&entry),
-                    _ => rustix::fs::mknodat(CWD, &entry, FileType::Fifo, Mode::from_raw_mode(0o600), 0)
-                        .map_err(Into::into),
-                };
-            }
-        }
-    };
+    let (mut files_seen, mut races_seen) = (0, 0);
     std::thread::scope(|scope| {
-        scope.spawn(swap);
-        for _ in 0..300 {
-            let mut options = ours::options(&source);
-            // Nobody else is there, and a lock would be most of the work.
-            options.lock = None;
-            ours::try_backup(&ours, &options).unwrap();
+        scope.spawn(|| swap_until(&stop, &trees, &foreign));
+        // Also when an assertion fails: the other thread would go on for ever.
+        let _stop = StopOnDrop(&stop);
+        for _ in 0..SCANS / TREES / RUNS_ON_ONE {
+            let ours = ours::open(empty.duplicate());
+            for _ in 0..RUNS_ON_ONE {
+                let report = ours::try_backup(&ours, &options).unwrap();
+                files_seen += report.summary.total_files_processed;
+                let faults = report.faults;
+                races_seen += faults.skipped + faults.torn + faults.vanished;
+            }
+            let index = ours.load_index().unwrap().index;
+            let mut data = index.iter().filter(|(kind, ..)| *kind == BlobKind::Data);
+            assert!(data.all(|(_, _, at)| at.plain_bytes() == 3), "foreign bytes");
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(fs::read(foreign.join("entry")).unwrap(), secret);
-    assert!(!ours.store.list_ids(FileKind::Pack).unwrap().is_empty());
-    let index = ours.load_index().unwrap().index;
-    assert!(
-        index.iter().filter(|(kind, ..)| *kind == BlobKind::Data).all(|(_, _, at)| at.plain_bytes() == 3)
-    );
+    assert!(files_seen > 0 && races_seen > 0, "{files_seen} files, {races_seen} races: it shows nothing");
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -106,6 +106,23 @@ fn a_torn_file_is_said_and_read_again() {
 }
 
 #[test]
+fn a_file_that_is_torn_in_every_run_is_said_in_every_run() {
+    let bench = bench();
+    for turn in [1, 2] {
+        bench.script.before(Call::MetadataNow, "/data/dir/secret", turn, |script| {
+            script.advance(10);
+            script.write("/data/dir/secret", b"SECRET");
+        });
+        let (report, events) = bench.run_reporting(|_| {});
+        assert_eq!(events, ["Torn /data/dir/secret"], "run {turn}");
+        assert_eq!(report.faults, Faults { torn: 1, ..Faults::default() });
+    }
+    let (report, events) = bench.run_reporting(|_| {});
+    assert_eq!(events, Vec::<String>::new());
+    bench.assert_holds_the_source(&report);
+}
+
+#[test]
 fn what_vanishes_is_neither_skipped_nor_torn() {
     let bench = bench();
     bench.script.before(Call::OpenFile, "/data/dir/secret", 1, |script| {
@@ -126,6 +143,79 @@ fn what_an_exclude_left_out_is_back_when_the_exclude_is_gone() {
     assert!(!bench.restored(&excluded).contains_key("/data/dir/secret"));
     assert!(bench.restored(&excluded).contains_key("/data/dir/other"));
     bench.assert_holds_the_source(&bench.run());
+}
+
+#[test]
+fn what_cannot_be_read_is_no_fault_only_as_long_as_it_is_excluded() {
+    let bench = bench();
+    let told = "Unreadable /data/dir/secret";
+    bench.script.fail_always(Call::OpenFile, "/data/dir/secret", Errno::ACCESS);
+    for excludes in [&["/data/dir/secret"][..], &["/data/dir"]] {
+        for _ in 0..2 {
+            let exclusion = |options: &mut Options| options.exclusion = excluding(excludes);
+            let (report, events) = bench.run_reporting(exclusion);
+            assert!(report.is_complete() && events.is_empty(), "{excludes:?}: {events:?}");
+            assert!(!bench.restored(&report).contains_key(excludes[0]));
+        }
+        for _ in 0..2 {
+            let (report, events) = bench.run_reporting(|_| {});
+            assert_eq!((report.is_complete(), &events[..]), (false, &[told.to_owned()][..]));
+        }
+    }
+    bench.script.forget_cues();
+    bench.assert_holds_the_source(&bench.run());
+}
+
+#[test]
+fn another_user_reuses_nothing() {
+    let secret = "/data/dir/secret";
+    for other in [(1000, 0), (0, 1000)] {
+        let bench = bench();
+        let opened = || bench.script.calls(Call::OpenFile, secret);
+        let as_other = |options: &mut Options| (options.uid, options.gid) = other;
+        bench.run();
+        bench.run();
+        assert_eq!(opened(), 1, "the same user reads it once");
+        bench.script.fail_always(Call::OpenFile, secret, Errno::ACCESS);
+        for run in ["first", "second"] {
+            let (report, events) = bench.run_reporting(as_other);
+            assert_eq!(events, ["Unreadable /data/dir/secret"], "{run}");
+            assert!(!report.is_complete() && !bench.restored(&report).contains_key(secret), "{run}");
+        }
+        bench.script.forget_cues();
+        bench.assert_holds_the_source(&bench.run());
+        let before = opened();
+        let report = bench.run_with(as_other);
+        assert_eq!(opened(), before + 1, "read again, though it is as it was");
+        assert_eq!((report.summary.data_blobs, report.summary.tree_blobs), (0, 0), "and stored once");
+        bench.run_with(as_other);
+        assert_eq!(opened(), before + 1);
+        bench.assert_holds_the_source(&report);
+    }
+}
+
+#[test]
+fn what_was_hidden_from_another_user_is_found() {
+    let bench = bench();
+    bench.script.symlink("/data/dir/link", "other").put("/data/dir/pipe", source::script::Entry::Fifo);
+    let paths = ["/data/dir", "/data/dir/secret", "/data/dir/link", "/data/dir/pipe"];
+    let first = bench.run_with(|options| options.uid = 1000);
+    for path in paths {
+        // Some attributes are only shown to whom the system trusts, and no time tells of them.
+        let attribute = ExtendedAttribute { name: b"trusted.hidden".to_vec(), value: b"value".to_vec() };
+        bench.script.set_extended_attributes(path, vec![attribute]);
+    }
+    let unseen = bench.run_with(|options| options.uid = 1000);
+    assert_eq!(unseen.snapshot.tree, first.snapshot.tree, "nothing shows it");
+    let repository = fixture::open(bench.store.clone());
+    let report = bench.run();
+    let mut reader = BlobReader::new(&repository, &repository.load_index().unwrap().index);
+    let mut nodes_of = |tree: Id| reader.load_tree(&tree).unwrap();
+    let data = nodes_of(report.snapshot.tree).remove(0).subtree.unwrap();
+    let dir = nodes_of(data).into_iter().find(|node| node.name == b"dir").unwrap();
+    let entries = nodes_of(dir.subtree.unwrap());
+    let found = entries.iter().chain([&dir]).filter(|node| !node.rare.extended_attributes.is_empty());
+    assert_eq!(found.count(), paths.len());
 }
 
 #[test]
