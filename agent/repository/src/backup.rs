@@ -104,7 +104,7 @@ pub enum Source {
 pub struct Options {
     pub source: Source,
     pub source_paths: SourcePaths,
-    /// Where relative paths begin, absolute.
+    /// Where relative paths begin, in the file system as in the snapshot: absolute, whatever the process's own is.
     pub working_directory: Vec<u8>,
     pub mounts: Mounts,
     pub exclusion: Exclusion,
@@ -131,6 +131,18 @@ pub struct Options {
 }
 
 impl Options {
+    /// Where a path of the source is found. Not cleaned: behind a link `..` is not the directory before it.
+    fn located(&self, path: &[u8]) -> Vec<u8> {
+        match path {
+            [b'/', ..] => path.to_vec(),
+            _ => [&self.working_directory, &b"/"[..], path].concat(),
+        }
+    }
+
+    fn open(&self, path: &[u8]) -> Result<source::Source, source::RootError> {
+        self.source_paths.open(&self.located(path))
+    }
+
     fn absolute(&self, path: &[u8]) -> Vec<u8> {
         crate::filter::absolute(path, &self.working_directory)
     }
@@ -341,7 +353,7 @@ impl<'a> Run<'a> {
             summary: Some(summary.clone()),
         };
         let is_unchanged = parent.as_ref().is_some_and(|(_, parent)| parent.tree == tree);
-        let snapshot_id = if (options.skip_if_unchanged && is_unchanged) || options.lock.is_none() {
+        let snapshot_id = if options.skip_if_unchanged && is_unchanged {
             None
         } else {
             Some(repository.save_file(FileKind::Snapshot, &snapshot.encode())?)

@@ -89,7 +89,7 @@ impl Worker<'_, '_> {
     }
 
     fn upper_node(&self, name: &[u8], path: &[u8]) -> Result<Node, RootError> {
-        let source = self.run.options.source_paths.open(path)?;
+        let source = self.run.options.open(path)?;
         // Attributes of directories above the source may be unreadable: that harms nobody's backup.
         let attributes = source.open_dir().and_then(|opened| opened.extended_attributes_of_self());
         Ok(self.run.node(name.to_vec(), &source.metadata, Vec::new(), attributes.unwrap_or_default()))
@@ -104,7 +104,7 @@ impl Worker<'_, '_> {
     ) -> Result<()> {
         let run = self.run;
         let absent = |worker: &mut Self| worker.sealing.entry_done(run, above, slot, Entry::Absent);
-        let found = match find(target.path, &run.options.source_paths) {
+        let found = match find(&run.options.located(target.path), &run.options.source_paths) {
             Ok(found) => found,
             Err(e) => {
                 run.skipped(target.path, e.skip_reason(), e.to_string());
@@ -152,19 +152,15 @@ impl Worker<'_, '_> {
 }
 
 /// Finds a target. A link in its last component is the target itself, as it is for restic; those before are
-/// resolved or refused.
+/// resolved or refused. `path` is absolute.
 fn find(path: &[u8], source_paths: &SourcePaths) -> Result<Found, RootError> {
     if !matches!(source_paths, SourcePaths::Resolved) {
         let source = source_paths.open(path)?;
         let above = Arc::clone(source.parent());
         return Ok(Found { above, name: source.name, metadata: source.metadata });
     }
-    let slash = path.iter().rposition(|byte| *byte == b'/');
-    let (above, name) = match slash {
-        Some(0) => (&b"/"[..], &path[1..]),
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&b"."[..], path),
-    };
+    let slash = path.iter().rposition(|byte| *byte == b'/').expect("the path is absolute");
+    let (above, name) = (&path[..slash.max(1)], &path[slash + 1..]);
     if matches!(name, b"" | b"." | b"..") {
         // A directory without a name of its own: what is in it becomes the targets.
         let source = source::open_resolved(path)?;
@@ -206,16 +202,18 @@ impl Targets {
             }
         };
         let refused = |e: TargetError| Error::Refused(e.to_string());
-        let mut lstat =
-            |path: &[u8]| find(path, &options.source_paths).map(drop).map_err(std::io::Error::other);
+        let mut lstat = |path: &[u8]| {
+            let found = find(&options.located(path), &options.source_paths);
+            found.map(drop).map_err(std::io::Error::other)
+        };
         let existing = targets::existing(given.clone(), &mut lstat).map_err(refused)?;
         for missing in &existing.missing {
             let (path, detail) = (&missing.path, missing.source.to_string());
             reporter.report(Event::Skipped { path, reason: SkipReason::MissingTarget, detail });
             super::count(&progress.errors, 1);
         }
-        let tree = TargetTree::build(&existing.targets, &mut |path| list_names(path, &options.source_paths))
-            .map_err(refused)?;
+        let tree =
+            TargetTree::build(&existing.targets, &mut |path| list_names(path, options)).map_err(refused)?;
         let paths = targets::snapshot_paths(&existing.targets, &options.working_directory);
         Ok(Self {
             tree: Some(tree),
@@ -229,9 +227,9 @@ fn lossy(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-fn list_names(path: &[u8], source_paths: &SourcePaths) -> std::io::Result<Vec<Vec<u8>>> {
+fn list_names(path: &[u8], options: &Options) -> std::io::Result<Vec<Vec<u8>>> {
     let mut names = Names::default();
-    let source = source_paths.open(path).map_err(std::io::Error::other)?;
+    let source = options.open(path).map_err(std::io::Error::other)?;
     let listed = source.open_dir().and_then(|directory| directory.names(&mut names));
     listed.map_err(std::io::Error::other)?;
     Ok(names.iter().map(<[u8]>::to_vec).collect())
