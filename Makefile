@@ -19,7 +19,7 @@ help: ## lists the targets
 
 run: environment ## builds the agent and runs it on a sample below target/run, every minute
 	@cargo build --release --locked --package pillion
-	@exec target/release/pillion agent --sample target/run
+	@exec env -u PILLION_TEST_RESTIC target/release/pillion agent --sample target/run
 
 test: environment tools ## runs all the tests, after fetching what they need
 	@cargo test --workspace --locked
