@@ -193,7 +193,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         let cancel = stop.child_token();
         match (queued, password) {
             (None, Ok(password)) => self.job = Some(Job::look(engine, config, password, cancel)),
-            (None, Err(problem)) => self.looked(Err(problem)),
+            (None, Err(problem)) => self.looked(Err(RunEnd::failed(problem, None))),
             (Some(queued), Ok(password)) => {
                 // Any run will show what a retry would have shown.
                 self.retry = self.retry.map(|retry| Again { at: DateTime::<Utc>::MAX_UTC, ..retry });
@@ -239,7 +239,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
     }
 
     /// The newest own snapshot is known, or could not be asked for.
-    fn looked(&mut self, found: Result<Option<DateTime<Utc>>, String>) {
+    fn looked(&mut self, found: Result<Option<DateTime<Utc>>, RunEnd>) {
         let (Some(config), Some(look)) = (&self.config, self.look) else { return };
         let now = self.clock.now();
         match found {
@@ -253,11 +253,21 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                     Some(_) => {}
                 }
             }
-            Err(problem) => {
+            // Only a person ends that: the schedule's next run shows whether one did.
+            Err(end) if end.outcome == Outcome::RepositoryReplaced => {
+                tracing::error!(
+                    outcome = %end.outcome,
+                    problem = end.message,
+                    hint = end.hint,
+                    "nothing is backed up"
+                );
+                self.look = None;
+            }
+            Err(end) => {
                 let failures = look.failures.saturating_add(1);
                 let wait = config.backoff.wait(failures);
                 tracing::error!(
-                    problem,
+                    problem = end.message,
                     retry_in_seconds = wait.as_secs(),
                     "cannot see what is in the repository"
                 );

@@ -39,7 +39,7 @@ use crate::process::Process;
 use crate::secret::Secret;
 use crate::{VERSION, patterns};
 use faults::Faults;
-use pin::Pin;
+use pin::{Pin, Refusal};
 
 /// Longer than making a repository takes anybody.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -61,10 +61,10 @@ impl Engine for Resident {
         config: Arc<Config>,
         password: Secret,
         cancel: CancellationToken,
-    ) -> Result<Option<DateTime<Utc>>> {
+    ) -> Result<Option<DateTime<Utc>>, RunEnd> {
         let runtime = Handle::current();
         let look = move || Access { config: &config, password: &password, cancel, runtime }.newest_snapshot();
-        on_thread(look).await?
+        Ok(on_thread(look).await??)
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
@@ -74,9 +74,9 @@ impl Engine for Resident {
         let run = move || {
             let RunRequest { config, password, .. } = &request;
             let ended = Access { config, password, cancel, runtime }.back_up(process, &environment);
-            ended.unwrap_or_else(|error| RunEnd::from(&error))
+            ended.unwrap_or_else(RunEnd::from)
         };
-        on_thread(run).await.unwrap_or_else(|error| RunEnd::from(&error))
+        on_thread(run).await.unwrap_or_else(RunEnd::from)
     }
 }
 
@@ -96,7 +96,7 @@ struct Access<'a> {
 
 impl Access<'_> {
     /// When the newest snapshot of this agent was begun.
-    fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>> {
+    fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
         let pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
         let store = self.store()?;
         let repository = match Repository::open(store, self.password.expose(), self.settings()) {
@@ -123,7 +123,7 @@ impl Access<'_> {
         }
     }
 
-    fn back_up(&self, process: Process, environment: &Environment) -> Result<RunEnd> {
+    fn back_up(&self, process: Process, environment: &Environment) -> Result<RunEnd, Refusal> {
         let pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let options = self.options(&process, environment)?;
@@ -152,7 +152,7 @@ impl Access<'_> {
     }
 
     /// Opens the repository; makes one only where none was ever used here.
-    fn open_or_init(&self, pin: &Pin, process: &Process) -> Result<Repository> {
+    fn open_or_init(&self, pin: &Pin, process: &Process) -> Result<Repository, Refusal> {
         let store = self.store()?;
         let open = || Repository::open(store.clone(), self.password.expose(), self.settings());
         let opened = match open() {

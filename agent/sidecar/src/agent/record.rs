@@ -13,6 +13,8 @@ pub enum Outcome {
     /// There is a snapshot, and something is not in it.
     Incomplete,
     Failed,
+    /// Where this agent's repository was there is none, or another one. Somebody has to decide; no retry can.
+    RepositoryReplaced,
     /// The process was told to end before the run had ended.
     Stopped,
 }
@@ -23,6 +25,7 @@ impl fmt::Display for Outcome {
             Self::Complete => "Complete",
             Self::Incomplete => "Incomplete",
             Self::Failed => "Failed",
+            Self::RepositoryReplaced => "RepositoryReplaced",
             Self::Stopped => "Stopped",
         })
     }
@@ -54,6 +57,10 @@ impl RunEnd {
         Self { message: message.into(), hint, ..Self::empty(Outcome::Failed) }
     }
 
+    pub fn replaced(message: String, hint: Option<&'static str>) -> Self {
+        Self { message, hint, ..Self::empty(Outcome::RepositoryReplaced) }
+    }
+
     pub fn stopped() -> Self {
         Self::empty(Outcome::Stopped)
     }
@@ -75,8 +82,8 @@ impl RunEnd {
     }
 }
 
-impl From<&pillion_repository::Error> for RunEnd {
-    fn from(error: &pillion_repository::Error) -> Self {
+impl From<pillion_repository::Error> for RunEnd {
+    fn from(error: pillion_repository::Error) -> Self {
         match error {
             pillion_repository::Error::Cancelled => Self::stopped(),
             error => Self::failed(error.to_string(), error.hint()),
@@ -124,6 +131,7 @@ impl RunRecord {
             Outcome::Complete | Outcome::Stopped => tell!(info, "run ended"),
             Outcome::Incomplete => tell!(warn, "run ended: something is not in the snapshot"),
             Outcome::Failed => tell!(error, "run failed"),
+            Outcome::RepositoryReplaced => tell!(error, "run refused"),
         }
     }
 }

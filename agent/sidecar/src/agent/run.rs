@@ -26,13 +26,13 @@ pub struct RunRequest {
 /// would trip over.
 pub trait Engine: Send + Sync + 'static {
     /// When the newest snapshot of this agent (by identity tag, else by host and sources) was begun. `None` if there
-    /// is none, or no repository yet.
+    /// is none, or no repository yet. What keeps it from being known is told as the end of a run would be.
     fn newest_snapshot(
         &self,
         config: Arc<Config>,
         password: Secret,
         cancel: CancellationToken,
-    ) -> impl Future<Output = Result<Option<DateTime<Utc>>, pillion_repository::Error>> + Send;
+    ) -> impl Future<Output = Result<Option<DateTime<Utc>>, RunEnd>> + Send;
 
     /// Takes a snapshot. Every failure is an end, never a panic or a hang.
     fn run(&self, request: RunRequest, cancel: CancellationToken) -> impl Future<Output = RunEnd> + Send;
@@ -42,7 +42,7 @@ pub trait Engine: Send + Sync + 'static {
 #[derive(Debug)]
 pub(super) enum Job {
     /// Asking for the newest snapshot, to see whether a run was missed.
-    Look(JoinHandle<Result<Option<DateTime<Utc>>, String>>),
+    Look(JoinHandle<Result<Option<DateTime<Utc>>, RunEnd>>),
     Run {
         queued: Queued,
         started_at: DateTime<Utc>,
@@ -53,7 +53,7 @@ pub(super) enum Job {
 /// How a job ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    Look(Result<Option<DateTime<Utc>>, String>),
+    Look(Result<Option<DateTime<Utc>>, RunEnd>),
     Run { queued: Queued, started_at: DateTime<Utc>, end: RunEnd },
 }
 
@@ -64,9 +64,7 @@ impl Job {
         password: Secret,
         cancel: CancellationToken,
     ) -> Self {
-        Self::Look(tokio::spawn(async move {
-            engine.newest_snapshot(config, password, cancel).await.map_err(|error| error.to_string())
-        }))
+        Self::Look(tokio::spawn(async move { engine.newest_snapshot(config, password, cancel).await }))
     }
 
     pub(super) fn run<E: Engine>(
@@ -82,7 +80,10 @@ impl Job {
     /// Waits for the end. Dropping the future loses nothing: it can be asked again.
     pub(super) async fn ended(&mut self) -> Ended {
         match self {
-            Self::Look(task) => Ended::Look(task.await.unwrap_or_else(|e| Err(format!("a bug: {e}")))),
+            Self::Look(task) => {
+                let bug = |e| Err(RunEnd::failed(format!("a bug: {e}"), None));
+                Ended::Look(task.await.unwrap_or_else(bug))
+            }
             Self::Run { queued, started_at, task } => Ended::Run {
                 queued: queued.clone(),
                 started_at: *started_at,

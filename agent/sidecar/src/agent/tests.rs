@@ -36,7 +36,7 @@ struct Step {
 
 struct Script {
     clock: TestClock,
-    newest: Mutex<VecDeque<Result<Option<DateTime<Utc>>, pillion_repository::Error>>>,
+    newest: Mutex<VecDeque<Result<Option<DateTime<Utc>>, RunEnd>>>,
     steps: Mutex<VecDeque<Step>>,
     begun: Mutex<Vec<(String, Trigger)>>,
 }
@@ -47,7 +47,7 @@ impl Engine for Script {
         _: Arc<Config>,
         _: Secret,
         _: CancellationToken,
-    ) -> Result<Option<DateTime<Utc>>, pillion_repository::Error> {
+    ) -> Result<Option<DateTime<Utc>>, RunEnd> {
         self.newest.lock().unwrap().pop_front().unwrap_or(Ok(None))
     }
 
@@ -97,7 +97,7 @@ fn scene_with(start: &str, file: Option<PathBuf>, environment: Environment) -> S
 const DAILY: &str = "{repository: /r, sources: /s, schedule: 0 3 * * *}";
 
 impl Scene {
-    fn newest(self, found: Result<Option<&str>, pillion_repository::Error>) -> Self {
+    fn newest(self, found: Result<Option<&str>, RunEnd>) -> Self {
         self.script.newest.lock().unwrap().push_back(found.map(|time| time.map(at)));
         self
     }
@@ -148,6 +148,23 @@ async fn nothing_is_caught_up_where_nothing_was_missed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replaced_repository_is_tried_at_the_next_schedule_and_not_before() {
+    let replaced = scene("2026-11-21T10:00:00Z", DAILY)
+        .newest(Ok(None))
+        .step(Duration::from_secs(10), Outcome::RepositoryReplaced);
+    let (begun, record) = replaced.serve(18).await;
+    assert_eq!(times(&begun), ["21 10:00:00", "22 03:00:00"]);
+    assert!(matches!(begun[1].1, Trigger::Schedule { .. }), "{begun:?}");
+    assert_eq!(record.unwrap().end.outcome, Outcome::Complete);
+
+    let seen_at_the_start = scene("2026-11-21T10:00:00Z", DAILY)
+        .newest(Err(RunEnd::replaced("another".to_owned(), None)))
+        .newest(Ok(None));
+    let (begun, _) = seen_at_the_start.serve(18).await;
+    assert_eq!(times(&begun), ["22 03:00:00"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_runs_are_tried_again_at_growing_distance_until_one_succeeds() {
     let mut failing = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None));
     for _ in 0..3 {
@@ -187,7 +204,7 @@ async fn a_panic_ends_the_run_and_not_the_agent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_repository_that_cannot_be_looked_into_is_asked_again() {
-    let away = || Err(pillion_repository::Error::Refused("away".into()));
+    let away = || Err(RunEnd::failed("away", None));
     let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(away()).newest(away()).newest(Ok(None));
     assert_eq!(times(&scene.serve(1).await.0), ["21 10:01:30"]);
 }

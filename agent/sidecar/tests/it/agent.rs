@@ -153,7 +153,7 @@ fn bad_settings_are_a_state_and_good_ones_are_taken_over() {
 }
 
 #[test]
-fn a_repository_that_is_gone_is_told_again_and_again_and_never_made_anew() {
+fn a_repository_that_is_gone_is_an_outcome_of_its_own_and_never_made_anew() {
     let scene = Scene::new();
     let config = settings(&scene, "");
     let mut agent = Agent::start(&scene, &["--config", &config]);
@@ -161,10 +161,10 @@ fn a_repository_that_is_gone_is_told_again_and_again_and_never_made_anew() {
     assert_eq!(agent.end(), Some(0));
     std::fs::rename(scene.path("agents"), scene.path("moved")).unwrap();
     let mut agent = Agent::start(&scene, &["--config", &config]);
-    for _ in 0..2 {
-        let told = agent.wait_for("cannot see what is in the repository");
-        assert!(told["problem"].as_str().unwrap().starts_with("repository replaced: "), "{told}");
-    }
+    let told = agent.wait_for("nothing is backed up");
+    assert_eq!(told["outcome"], "RepositoryReplaced", "{told}");
+    let remedy = format!("delete {}", scene.path("cache/agent.json").display());
+    assert!(told["problem"].as_str().unwrap().ends_with(&remedy), "{told}");
     assert!(!scene.path("agents").exists());
     std::fs::rename(scene.path("moved"), scene.path("agents")).unwrap();
     assert_eq!(agent.end(), Some(0));

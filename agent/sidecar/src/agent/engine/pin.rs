@@ -15,6 +15,7 @@ use pillion_repository::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::config::redact_location;
+use crate::agent::record::RunEnd;
 
 const NAME: &str = "agent.json";
 
@@ -23,6 +24,32 @@ struct Content {
     /// IDs by location: who writes another location into the settings means another repository.
     #[serde(default)]
     repositories: BTreeMap<String, Id>,
+}
+
+/// Why a job did not get its repository, or ended early.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// What is there now, in place of the pinned one, and what a person does about it.
+    Replaced {
+        message: String,
+        hint: &'static str,
+    },
+    Failed(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Refusal> for RunEnd {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Replaced { message, hint } => Self::replaced(message, Some(hint)),
+            Refusal::Failed(error) => Self::from(error),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -55,21 +82,25 @@ impl Pin {
     }
 
     /// Passes on what was opened if it is what is pinned, or nothing is.
-    pub(super) fn accept(&self, opened: Result<Repository>) -> Result<Repository> {
-        let Some(pinned) = self.id() else { return opened };
-        let replaced = |what: String| {
-            Error::Refused(format!(
-                "repository replaced: {what} at {}, and this agent's snapshots are in {}; if that is meant, delete {}",
+    pub(super) fn accept(&self, opened: Result<Repository>) -> Result<Repository, Refusal> {
+        let Some(pinned) = self.id() else { return Ok(opened?) };
+        let (shown, path) = (pinned.short(), self.path.display());
+        let replaced = |there_is: &str, meant: &str| Refusal::Replaced {
+            message: format!(
+                "repository replaced: there is {there_is} at {}, and this agent's snapshots are in {shown}; \
+                 {meant}, delete {path}",
                 self.location,
-                pinned.short(),
-                self.path.display(),
-            ))
+            ),
+            hint: "look first whether a volume is not mounted: the next scheduled run sees what was done",
         };
         match opened {
             Ok(repository) if repository.config.id == *pinned => Ok(repository),
-            Ok(other) => Err(replaced(format!("there is the repository {}", other.config.id.short()))),
-            Err(Error::NoRepository { .. }) => Err(replaced("there is none".to_owned())),
-            Err(e) => Err(e),
+            Ok(other) => {
+                let id = other.config.id.short();
+                Err(replaced(&format!("the repository {id}"), &format!("to go on in {id}")))
+            }
+            Err(Error::NoRepository { .. }) => Err(replaced("none", "to begin a new one there")),
+            Err(e) => Err(e.into()),
         }
     }
 

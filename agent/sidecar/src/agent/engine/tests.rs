@@ -50,7 +50,7 @@ impl Scene {
         runtime.block_on(engine.run(request, CancellationToken::new()))
     }
 
-    fn newest(&self) -> Result<Option<DateTime<Utc>>> {
+    fn newest(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
         #[expect(
             clippy::redundant_closure_for_method_calls,
             reason = "the method is that of one lifetime, the closure is there for all"
@@ -89,20 +89,38 @@ fn a_repository_that_is_gone_is_never_made_anew() {
     assert_eq!(scene.run().outcome, Outcome::Complete);
     fs::rename(scene.path("repository"), scene.path("moved")).unwrap();
     let end = scene.run();
-    assert_eq!(end.outcome, Outcome::Failed);
+    assert_eq!(end.outcome, Outcome::RepositoryReplaced);
     assert!(end.message.starts_with("repository replaced: there is none"), "{}", end.message);
-    assert!(scene.newest().is_err());
+    let remedy = format!("to begin a new one there, delete {}", scene.path("cache/agent.json").display());
+    assert!(end.message.ends_with(&remedy), "{}", end.message);
+    let refusal = RunEnd::from(scene.newest().unwrap_err());
+    assert_eq!(refusal.outcome, Outcome::RepositoryReplaced, "{refusal:?}");
     assert!(!scene.path("repository").exists());
 
     let other = Scene::new();
     assert_eq!(other.run().outcome, Outcome::Complete);
     fs::rename(other.path("repository"), scene.path("repository")).unwrap();
     let end = scene.run();
+    assert_eq!(end.outcome, Outcome::RepositoryReplaced);
     assert!(end.message.starts_with("repository replaced: there is the repository"), "{}", end.message);
 
     fs::remove_dir_all(scene.path("repository")).unwrap();
     fs::rename(scene.path("moved"), scene.path("repository")).unwrap();
     assert_eq!(scene.run().outcome, Outcome::Complete);
+}
+
+#[test]
+fn a_replaced_repository_is_taken_once_the_file_that_is_named_is_deleted() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    assert_eq!((scene.run().outcome, other.run().outcome), (Outcome::Complete, Outcome::Complete));
+    fs::remove_dir_all(scene.path("repository")).unwrap();
+    fs::rename(other.path("repository"), scene.path("repository")).unwrap();
+    let refused = scene.run();
+    assert_eq!(refused.outcome, Outcome::RepositoryReplaced);
+    let (_, file) = refused.message.rsplit_once("delete ").unwrap();
+    fs::remove_file(file).unwrap();
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+    assert_eq!(scene.snapshots().len(), 2);
 }
 
 #[test]
