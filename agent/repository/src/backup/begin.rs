@@ -77,7 +77,7 @@ impl Worker<'_, '_> {
         let node = match self.upper_node(name, metadata_path) {
             Ok(node) => node,
             Err(e) => {
-                run.skipped(metadata_path, e.skip_reason(), e.to_string());
+                run.skipped(metadata_path, e.skip_reason(), e.reason_at(metadata_path));
                 return self.sealing.entry_done(run, above, slot, Entry::Absent);
             }
         };
@@ -107,7 +107,7 @@ impl Worker<'_, '_> {
         let found = match find(&run.options.located(target.path), &run.options.source_paths) {
             Ok(found) => found,
             Err(e) => {
-                run.skipped(target.path, e.skip_reason(), e.to_string());
+                run.skipped(target.path, e.skip_reason(), e.reason_at(target.path));
                 return absent(self);
             }
         };
@@ -203,8 +203,9 @@ impl Targets {
         };
         let refused = |e: TargetError| Error::Refused(e.to_string());
         let mut lstat = |path: &[u8]| {
-            let found = find(&options.located(path), &options.source_paths);
-            found.map(drop).map_err(std::io::Error::other)
+            let path = options.located(path);
+            let found = find(&path, &options.source_paths);
+            found.map(drop).map_err(|e| std::io::Error::other(e.reason_at(&path)))
         };
         let existing = targets::existing(given.clone(), &mut lstat).map_err(refused)?;
         for missing in &existing.missing {

@@ -74,6 +74,14 @@ impl RootError {
         }
     }
 
+    /// The reason alone, for a message that begins with `path`.
+    pub(crate) fn reason_at(&self, path: &[u8]) -> String {
+        match self {
+            Self::Missing { path: missing } if missing == path => "it does not exist".to_owned(),
+            _ => self.to_string(),
+        }
+    }
+
     pub(crate) fn of(path: &[u8], errno: Errno) -> Self {
         match errno {
             Errno::NOENT => Self::Missing { path: path.to_vec() },

@@ -106,7 +106,7 @@ fn a_path_that_is_missing_or_unreadable_makes_the_snapshot_incomplete() {
     let source = scene.source();
     let missing = scene.run(&["backup", "no-such-path", source.to_str().unwrap()]);
     assert_eq!(missing.code, 3, "{}", missing.err);
-    assert!(missing.err.contains("no-such-path does not exist"), "{}", missing.err);
+    assert!(missing.err.contains("no-such-path: it does not exist"), "{}", missing.err);
     assert!(
         missing.err.ends_with("Warning: at least one source file could not be read\n"),
         "{}",
