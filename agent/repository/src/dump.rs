@@ -1,11 +1,12 @@
-//! The content of a file, or a directory as a tar archive, as one stream.
+//! The content of a file, or a directory as a tar or zip archive, as one stream.
 //!
-//! Nothing is written to the file system. An archive holds directories, files and symbolic links, as restic's does,
+//! Nothing is written to the file system but what the end of a zip archive needs. An archive holds directories, files and symbolic links, as restic's does,
 //! each hard link as a file of its own; what else there was is counted.
 
 mod tar;
 #[cfg(test)]
 mod tests;
+mod zip;
 
 use std::io::Write;
 
@@ -14,6 +15,7 @@ use crate::format::blob::BlobKind;
 use crate::format::id::Id;
 use crate::format::tree::{Node, NodeKind};
 use crate::repository::BlobReader;
+use crate::spool::Spool;
 use crate::walk::{self, Next};
 
 /// Writes what a file holds.
@@ -70,6 +72,52 @@ pub struct LeftOut {
 /// Writes everything below `root` as a tar archive (POSIX.1-2001). The names in it are paths below `prefix`, which
 /// is absolute and clean, without the slash at the beginning.
 pub fn write_tar(reader: &mut BlobReader, root: &Id, prefix: &[u8], out: &mut dyn Write) -> Result<LeftOut> {
+    let left_out = each_entry(reader, root, prefix, &mut |contents, path, node| {
+        out.write_all(&tar::header(path, node)).map_err(failed)?;
+        if node.kind == NodeKind::File {
+            write_file(contents, node, out)?;
+            out.write_all(tar::padding(node.size)).map_err(failed)?;
+        }
+        Ok(())
+    })?;
+    out.write_all(&tar::END).map_err(failed)?;
+    Ok(left_out)
+}
+
+/// Writes everything below `root` as a zip archive, with names as those of [`write_tar`].
+pub fn write_zip(
+    reader: &mut BlobReader,
+    root: &Id,
+    prefix: &[u8],
+    spool: &Spool,
+    out: &mut dyn Write,
+) -> Result<LeftOut> {
+    let mut archive = zip::Archive::new(out, spool.create_file()?);
+    let left_out = each_entry(reader, root, prefix, &mut |contents, path, node| {
+        if path.len() > zip::MAX_PATH_BYTES {
+            let shown = String::from_utf8_lossy(&path[..64]);
+            return Err(Error::Refused(format!("a path is too long for a zip archive: {shown}...")));
+        }
+        match node.kind {
+            NodeKind::File if node.size > 0 => {
+                archive.add_file(path, node, |out| write_file(contents, node, out))
+            }
+            _ => archive.add(path, node).map_err(failed),
+        }
+    })?;
+    archive.finish().map_err(failed)?;
+    Ok(left_out)
+}
+
+type WriteEntry<'a> = dyn FnMut(&mut BlobReader, &[u8], &Node) -> Result<()> + 'a;
+
+/// Tells `write` each entry an archive can hold, with a reader for its content and its relative path.
+fn each_entry(
+    reader: &mut BlobReader,
+    root: &Id,
+    prefix: &[u8],
+    write: &mut WriteEntry<'_>,
+) -> Result<LeftOut> {
     let mut left_out = LeftOut::default();
     // A walk borrows its reader for itself.
     let mut contents = reader.clone_for_thread();
@@ -78,14 +126,9 @@ pub fn write_tar(reader: &mut BlobReader, root: &Id, prefix: &[u8], out: &mut dy
             left_out.special_files += 1;
             return Ok(Next::Pass);
         }
-        out.write_all(&tar::header(&path[1..], node)).map_err(failed)?;
-        if node.kind == NodeKind::File {
-            write_file(&mut contents, node, out)?;
-            out.write_all(tar::padding(node.size)).map_err(failed)?;
-        }
+        write(&mut contents, &path[1..], node)?;
         Ok(Next::Enter)
     })?;
-    out.write_all(&tar::END).map_err(failed)?;
     Ok(left_out)
 }
 

@@ -97,4 +97,8 @@ pub struct Progress {
     pub files_total: AtomicU64,
     pub bytes_total: AtomicU64,
     pub errors: AtomicU64,
+    /// Of a restore: what the target has already, and what went from it.
+    pub files_skipped: AtomicU64,
+    pub bytes_skipped: AtomicU64,
+    pub files_deleted: AtomicU64,
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pillion_backend::{Body, ErrorKind, FileKind, FileName};
 
-pub use init::{Creator, init};
+pub use init::{Creator, Form, init, init_as};
 
 use crate::error::{Error, Result};
 use crate::format::Invalid;

@@ -53,7 +53,7 @@ use link::HardLinks;
 use marker::{Marker, Owner};
 use plan::File;
 use queue::{Budget, Queue};
-use summary::Counters;
+use summary::{Counters, Estimate};
 use verify::Restored;
 
 /// How the path of a target may lead to it.
@@ -144,6 +144,7 @@ struct Run<'a> {
     unfinished: Mutex<HashMap<u64, Arc<File>>>,
     links: HardLinks,
     counters: Counters,
+    estimate: Estimate,
     /// For reading back.
     restored: Restored,
     failure: Mutex<Option<Error>>,
@@ -203,11 +204,19 @@ fn run(
         unfinished: Mutex::default(),
         links: HardLinks::default(),
         counters: Counters::default(),
+        estimate: estimate(options),
         restored: Restored::default(),
         failure: Mutex::new(None),
     };
+    run.tell_totals();
     run.work(&tree, trees)?;
     run.end(marker)
+}
+
+fn estimate(options: &Options) -> Estimate {
+    let is_whole = options.path.is_empty() && options.select.is_everything();
+    let summary = options.snapshot.summary.as_ref().filter(|_| is_whole);
+    summary.map(Estimate::of_whole).unwrap_or_default()
 }
 
 /// The target's own directory, and the marker in it. A dry run makes neither.
@@ -249,6 +258,8 @@ impl Run<'_> {
                     .map_err(|e| Error::local("start", "a worker thread", e))?;
             }
             walk::walk(self, &mut trees, tree)?;
+            self.estimate.planned();
+            self.tell_totals();
             self.queue.wait_until_idle();
             if self.options.verify && !self.options.dry_run && self.check().is_ok() {
                 self.step("verifying the restored files");

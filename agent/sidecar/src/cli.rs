@@ -40,7 +40,7 @@ use session::Session;
 
 /// Backups in restic's repository format.
 #[derive(Debug, Parser)]
-#[command(name = "pillion", disable_version_flag = true, disable_help_subcommand = true)]
+#[command(name = "pillion", disable_version_flag = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed or wrong usage, 3 incomplete, 10 no repository, 11 locked, \
     12 wrong password, 130 interrupted."
@@ -126,7 +126,10 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Agent(options) if options.check_config => {
             agent::check_config(&options, global, environment, &output)
         }
-        Command::Init(init::Options {}) => init::run(&start(Prompt::Twice)?),
+        Command::Init(options) => {
+            let form = init::form(&options, global, environment, &output)?;
+            init::run(form, &start(Prompt::Twice)?)
+        }
         Command::Backup(options) => {
             let options = backup::prepare(options, global, environment)?;
             backup::run(&options, &start(Prompt::Once)?)
@@ -134,7 +137,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         Command::Snapshots(options) => snapshots::run(&options, &start(Prompt::Once)?),
         Command::Unlock(options) => unlock::run(&options, &start(Prompt::Once)?),
         Command::Ls(options) => {
-            options.refuse_relative()?;
+            options.refuse_contradictions(output.style)?;
             ls::run(&options, &start(Prompt::Once)?)
         }
         Command::Find(options) => find::run(&options, &start(Prompt::Once)?),

@@ -28,6 +28,19 @@ impl Environment {
         self.raw(name).map(PathBuf::from)
     }
 
+    /// The same variables, where those that begin with `other` take the place of those that begin with `prefix`: for
+    /// a second repository beside the first.
+    #[must_use]
+    pub fn with_other_prefix(&self, prefix: &str, other: &str) -> Self {
+        let name_of = |name: &OsString| name.to_str().unwrap_or_default().to_owned();
+        let kept = self.0.iter().filter(|(name, _)| !name_of(name).starts_with(prefix));
+        let renamed = self.0.iter().filter_map(|(name, value)| {
+            let rest = name_of(name).strip_prefix(other)?.to_owned();
+            Some((OsString::from(format!("{prefix}{rest}")), value.clone()))
+        });
+        Self(kept.map(|(name, value)| (name.clone(), value.clone())).chain(renamed).collect())
+    }
+
     /// The names that begin with `prefix`, in order.
     pub fn names_with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> + 'a {
         self.0.keys().filter_map(|name| name.to_str()).filter(move |name| name.starts_with(prefix))

@@ -9,6 +9,7 @@ pub enum Compression {
     #[default]
     Auto,
     Off,
+    Fastest,
     Max,
 }
 
@@ -17,6 +18,7 @@ impl From<Compression> for pillion_repository::format::blob::Compression {
         match compression {
             Compression::Auto => Self::Auto,
             Compression::Off => Self::Off,
+            Compression::Fastest => Self::Fastest,
             Compression::Max => Self::Max,
         }
     }
@@ -29,8 +31,10 @@ impl FromStr for Compression {
         match text {
             "auto" => Ok(Self::Auto),
             "off" => Ok(Self::Off),
-            "max" => Ok(Self::Max),
-            _ => Err(format!("{text:?} is no compression: there are auto, off and max")),
+            "fastest" => Ok(Self::Fastest),
+            // Beyond our `max` lies nothing but more memory, so restic's step before its own is the same here.
+            "better" | "max" => Ok(Self::Max),
+            _ => Err(format!("{text:?} is no compression: there are auto, off, fastest, better and max")),
         }
     }
 }
@@ -40,6 +44,7 @@ impl fmt::Display for Compression {
         f.write_str(match self {
             Self::Auto => "auto",
             Self::Off => "off",
+            Self::Fastest => "fastest",
             Self::Max => "max",
         })
     }

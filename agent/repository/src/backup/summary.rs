@@ -82,7 +82,7 @@ pub struct Faults {
 /// How a backup ended that did not fail.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// `None` where nothing had changed and no snapshot was wanted then, or on a dry run.
+    /// `None` where nothing had changed and no snapshot was wanted then. Of a dry run the one that would have been.
     pub snapshot_id: Option<Id>,
     pub snapshot: Snapshot,
     pub summary: Summary,

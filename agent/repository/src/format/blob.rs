@@ -53,6 +53,7 @@ pub enum Compression {
     #[default]
     Auto,
     Off,
+    Fastest,
     Max,
 }
 
@@ -60,6 +61,7 @@ impl Compression {
     pub fn level(self) -> Level {
         match self {
             Self::Auto | Self::Off => Level::Auto,
+            Self::Fastest => Level::Fastest,
             Self::Max => Level::Max,
         }
     }

@@ -38,6 +38,7 @@ const PIECE_BYTES: usize = 128 * KIB;
 /// that a good part is noise, `auto` takes level 1: more than twice as fast there, and still smaller than restic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
+    Fastest,
     Auto,
     Max,
 }
@@ -52,6 +53,7 @@ const SAMPLE_BYTES: usize = 2 * KIB;
 impl Level {
     fn number(self) -> i32 {
         match self {
+            Self::Fastest => LEVEL_FOR_NOISE,
             Self::Auto => 3,
             Self::Max => 6,
         }

@@ -10,7 +10,7 @@ use pillion_backend::{Body, Entry, ErrorKind, FileKind, FileName};
 
 use super::{Repository, Settings};
 use crate::error::{Error, Result};
-use crate::format::config::Config;
+use crate::format::config::{Config, Version};
 use crate::format::crypto::{MasterKey, fill_random};
 use crate::format::file;
 use crate::format::id::Id;
@@ -39,13 +39,39 @@ pub struct Creator {
     pub username: String,
 }
 
-/// Makes a repository of version 2. The loser of a race gets [`Error::AlreadyInitialized`] and leaves nothing.
+/// What is decided when a repository is made, and never again.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    pub version: Version,
+    /// Another repository's, so that blobs of the two can be the same; else a new one.
+    pub chunker_polynomial: Option<Polynomial>,
+}
+
+impl Default for Form {
+    fn default() -> Self {
+        Self { version: Version::Two, chunker_polynomial: None }
+    }
+}
+
+/// Makes a repository of the usual form. The loser of a race gets [`Error::AlreadyInitialized`] and leaves nothing.
 pub fn init(store: &Store, password: &[u8], creator: &Creator, settings: Settings) -> Result<Repository> {
-    init_at(USUAL_PACE, store, password, creator, settings)
+    init_as(Form::default(), store, password, creator, settings)
+}
+
+/// Makes a repository as [`init`] does, of the form that is wanted.
+pub fn init_as(
+    form: Form,
+    store: &Store,
+    password: &[u8],
+    creator: &Creator,
+    settings: Settings,
+) -> Result<Repository> {
+    init_at(USUAL_PACE, form, store, password, creator, settings)
 }
 
 fn init_at(
     pace: Pace,
+    form: Form,
     store: &Store,
     password: &[u8],
     creator: &Creator,
@@ -60,7 +86,9 @@ fn init_at(
     clear_dead_init(store)?;
 
     let master_key = MasterKey::random();
-    let config = Config::create(Polynomial::random(&mut random_number).expect("irreducible ones are common"));
+    let random = || Polynomial::random(&mut random_number).expect("irreducible ones are common");
+    let polynomial = form.chunker_polynomial.unwrap_or_else(random);
+    let config = Config { version: form.version, ..Config::create(polynomial) };
     let created = Timestamp::from(SystemTime::now());
     let Creator { hostname, username } = creator;
     let key_file = KeyFile::create_at(pace.key_cost, password, &master_key, created, hostname, username);

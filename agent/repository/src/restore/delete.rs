@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::Run;
 use super::directory::Directory;
+use super::{Run, summary};
 use crate::error::{Error, Result};
 use crate::event::{Change, Event};
 use crate::format::tree::NodeKind;
@@ -42,6 +42,7 @@ fn entry(run: &Run<'_>, above: &TargetDir, name: &[u8]) -> Result<()> {
         above.remove_one(name)?;
     }
     run.counters.files_deleted.add(1);
+    summary::add(&run.progress.files_deleted, 1);
     if run.reporter.wants_items() {
         let mut path = above.path().to_vec();
         path.push(b'/');

@@ -168,6 +168,8 @@ pub(super) fn directory(run: &Run<'_>, directory: &Arc<Directory>, ending: Endin
 pub(super) fn would_be_restored(run: &Run<'_>, directory: &Directory, node: &Node, is_update: bool) {
     run.counters.files_restored.add(1);
     run.counters.bytes_restored.add(node.size);
+    summary::add(&run.progress.files_done, 1);
+    summary::add(&run.progress.bytes_done, node.size);
     let change = if is_update { Change::Updated } else { Change::Restored };
     run.item(directory, &node.name, change, node.size);
 }
@@ -191,6 +193,9 @@ impl Run<'_> {
     pub(super) fn skipped(&self, directory: &Directory, name: &[u8], size_bytes: u64) {
         self.counters.files_skipped.add(1);
         self.counters.bytes_skipped.add(size_bytes);
+        summary::add(&self.progress.files_skipped, 1);
+        summary::add(&self.progress.bytes_skipped, size_bytes);
+        self.tell_totals();
         self.item(directory, name, Change::Unchanged, size_bytes);
     }
 
@@ -198,8 +203,14 @@ impl Run<'_> {
     pub(super) fn expected(&self, size_bytes: u64) {
         self.counters.files_total.add(1);
         self.counters.bytes_total.add(size_bytes);
-        summary::add(&self.progress.files_total, 1);
-        summary::add(&self.progress.bytes_total, size_bytes);
+        self.tell_totals();
+    }
+
+    /// How much there is to do, as far as that is known.
+    pub(super) fn tell_totals(&self) {
+        let (files, bytes) = self.estimate.totals(&self.counters);
+        self.progress.files_total.store(files, Ordering::Relaxed);
+        self.progress.bytes_total.store(bytes, Ordering::Relaxed);
     }
 
     /// For an ending run: what was begun and never got its name.

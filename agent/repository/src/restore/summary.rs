@@ -3,7 +3,9 @@
 //! Directories, links and special files count as files without bytes. What was skipped, because the target had
 //! it already, is in no total.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::format::snapshot::Summary;
 
 /// How a restore went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +61,38 @@ pub(super) struct Counters {
     pub(super) left_out: Counter,
 }
 
+/// How much a restore will be, while its plan is not complete: the walk is only a bounded part ahead of the writers.
+#[derive(Debug, Default)]
+pub(super) struct Estimate {
+    files: u64,
+    bytes: u64,
+    is_planned: AtomicBool,
+}
+
+impl Estimate {
+    /// What the snapshot says of itself: too little where there are directories, too much where there are hard links.
+    pub(super) fn of_whole(summary: &Summary) -> Self {
+        let (files, bytes) = (summary.total_files_processed, summary.total_bytes_processed);
+        Self { files, bytes, is_planned: AtomicBool::new(false) }
+    }
+
+    /// From now on what was counted is all there is.
+    pub(super) fn planned(&self) {
+        self.is_planned.store(true, Ordering::Relaxed);
+    }
+
+    /// Files and bytes.
+    pub(super) fn totals(&self, counters: &Counters) -> (u64, u64) {
+        let counted = (counters.files_total.count(), counters.bytes_total.count());
+        if self.is_planned.load(Ordering::Relaxed) {
+            return counted;
+        }
+        let files = self.files.saturating_sub(counters.files_skipped.count());
+        let bytes = self.bytes.saturating_sub(counters.bytes_skipped.count());
+        (counted.0.max(files), counted.1.max(bytes))
+    }
+}
+
 impl Counters {
     pub(super) fn report(&self, verified: bool) -> Report {
         Report {
@@ -87,5 +121,28 @@ impl Counters {
         note(&self.unsupported, "entries lost attributes that the target's file system does not take");
         note(&self.left_out, "devices were left out");
         (!notes.is_empty()).then(|| notes.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_are_known_before_the_plan_is_complete_and_exact_after() {
+        let snapshot =
+            Summary { total_files_processed: 10, total_bytes_processed: 1_000, ..Summary::default() };
+        let (estimate, counters) = (Estimate::of_whole(&snapshot), Counters::default());
+        counters.files_total.add(3);
+        counters.bytes_total.add(200);
+        assert_eq!(estimate.totals(&counters), (10, 1_000));
+        counters.files_skipped.add(2);
+        counters.bytes_skipped.add(100);
+        assert_eq!(estimate.totals(&counters), (8, 900), "what is there already is not to be done");
+        counters.files_total.add(20);
+        assert_eq!(estimate.totals(&counters), (23, 900), "directories count as files");
+        estimate.planned();
+        assert_eq!(estimate.totals(&counters), (23, 200));
+        assert_eq!(Estimate::default().totals(&counters), (23, 200), "of a part nothing is known");
     }
 }

@@ -93,7 +93,9 @@ fn restic_and_we_share_a_repository_of_the_first_version() {
 
 #[test]
 fn restic_reads_what_we_wrote_with_every_compression() {
-    for (compression, word) in [(Compression::Off, "off"), (Compression::Max, "max")] {
+    for (compression, word) in
+        [(Compression::Off, "off"), (Compression::Fastest, "fastest"), (Compression::Max, "max")]
+    {
         let repository = restic::Repository::create();
         let local = ours::local(repository.path());
         let ours =

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use pillion_repository::dump;
 use pillion_repository::filter::absolute;
 use pillion_repository::format::tree::NodeKind;
-use pillion_repository::repository::BlobReader;
+use pillion_repository::spool::Spool;
 use pillion_repository::{Error, snapshots};
 
 use super::failure::Failure;
@@ -37,6 +37,7 @@ pub struct Options {
 pub enum Archive {
     #[default]
     Tar,
+    Zip,
 }
 
 pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
@@ -55,7 +56,17 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
         }
         let mut out = open(options, &session.output)?;
         match archive_of {
-            Some(tree) => archive(&mut reader, &tree, &path, &mut *out, &session.output)?,
+            Some(tree) => {
+                let out = &mut *out;
+                let left_out = match options.archive {
+                    Archive::Tar => dump::write_tar(&mut reader, &tree, &path, out)?,
+                    Archive::Zip => {
+                        let spool = Spool::open(&repository.settings.spool)?;
+                        dump::write_zip(&mut reader, &tree, &path, &spool, out)?
+                    }
+                };
+                warn(left_out, &session.output);
+            }
             None => dump::write_file(&mut reader, &node, &mut *out)?,
         }
         out.flush().map_err(|e| Error::local("write", "the output", e))?;
@@ -63,19 +74,11 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
     })
 }
 
-fn archive(
-    reader: &mut BlobReader,
-    tree: &pillion_repository::format::id::Id,
-    path: &[u8],
-    out: &mut dyn Write,
-    output: &Output,
-) -> Result<(), Failure> {
-    let left_out = dump::write_tar(reader, tree, path, out)?;
+fn warn(left_out: dump::LeftOut, output: &Output) {
     if left_out.special_files > 0 {
         let count = left_out.special_files;
         output.warning(&format!("{count} devices, FIFOs or sockets are not in the archive"));
     }
-    Ok(())
 }
 
 fn open<'a>(options: &Options, output: &'a Output) -> Result<Box<dyn Write + 'a>, Failure> {

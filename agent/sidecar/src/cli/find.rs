@@ -1,4 +1,6 @@
-//! `pillion find`: where a name is, over snapshots.
+//! `pillion find`: where a name is, over snapshots; or with IDs ([`objects`]) where a blob, a tree or a pack is used.
+
+mod objects;
 
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeZone, Utc};
 
@@ -8,22 +10,36 @@ use pillion_repository::format::id::Id;
 use pillion_repository::format::snapshot::Snapshot;
 use pillion_repository::format::time::Timestamp;
 use pillion_repository::format::tree::{Node, NodeKind};
+use pillion_repository::repository::Repository;
 use pillion_repository::walk::{self, Next, Visitor};
 
 use super::failure::Failure;
-use super::filter::{SnapshotOptions, Unreadable};
+use super::filter::{Selected, SnapshotOptions, Unreadable};
 use super::output::Output;
-use super::output::listing::{FindPrinter, LineStyle};
-use super::output::quote::escape_control;
+use super::output::found::FindPrinter;
+use super::output::listing::LineStyle;
+use super::output::quote::{escape_control, quote};
 use super::session::Session;
 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
-    /// Patterns of names or paths
+    /// Patterns of names or paths; with --blob, --tree or --pack IDs or their beginnings
     #[arg(value_name = "PATTERN", required = true)]
     pub patterns: Vec<String>,
     #[command(flatten)]
     pub filter: SnapshotOptions,
+    /// Pattern is a blob-ID
+    #[arg(long, group = "kind")]
+    pub blob: bool,
+    /// Pattern is a tree-ID
+    #[arg(long, group = "kind")]
+    pub tree: bool,
+    /// Pattern is a pack-ID
+    #[arg(long, group = "kind")]
+    pub pack: bool,
+    /// Display the pack-ID the blobs belong to (with --blob, --tree or --pack)
+    #[arg(long, requires = "kind")]
+    pub show_pack_id: bool,
     /// Oldest modification date/time
     #[arg(short = 'O', long, value_name = "TIME", value_parser = parse_time)]
     pub oldest: Option<DateTime<Utc>>,
@@ -79,14 +95,13 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
     {
         return Err(Failure::new("--oldest must specify a time before --newest"));
     }
+    if options.blob || options.tree || options.pack {
+        return objects::run(options, session);
+    }
     let case = if options.ignore_case { Case::Insensitive } else { Case::Sensitive };
     let patterns = FindPatterns::parse(&options.patterns, case).map_err(|e| Failure::new(e.to_string()))?;
     session.read_blobs(|repository, mut reader| {
-        let mut selected = options.filter.select(repository, &options.snapshots, session)?;
-        selected.snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
-        if !options.reverse {
-            selected.snapshots.reverse();
-        }
+        let selected = select(options, repository, session)?;
         let output = &*session.output;
         let mut printer = FindPrinter::new(output, options.line_style());
         let mut unreadable_trees = 0;
@@ -105,12 +120,31 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
             }
         }
         printer.finish();
-        match (selected.unreadable, unreadable_trees) {
-            (Unreadable(0), 1..) => Err(Failure::new("not every directory could be searched")
-                .hint("run `pillion check` to see what is affected")),
-            (unreadable, _) => unreadable.into(),
-        }
+        ended(selected.unreadable, unreadable_trees)
     })
+}
+
+/// The snapshots to search, newest first unless that is reversed.
+fn select(options: &Options, repository: &Repository, session: &Session<'_>) -> Result<Selected, Failure> {
+    let mut selected = options.filter.select(repository, &options.snapshots, session)?;
+    selected.snapshots.sort_by_key(|(id, snapshot)| (snapshot.time, *id));
+    if !options.reverse {
+        selected.snapshots.reverse();
+    }
+    Ok(selected)
+}
+
+fn ended(unreadable_snapshots: Unreadable, unreadable_trees: u64) -> Result<(), Failure> {
+    match (unreadable_snapshots, unreadable_trees) {
+        (Unreadable(0), 1..) => Err(Failure::new("not every directory could be searched")
+            .hint("run `pillion check` to see what is affected")),
+        (unreadable, _) => unreadable.into(),
+    }
+}
+
+fn tell_unreadable(output: &Output, snapshot: &Id, path: &[u8], error: &Error) {
+    let (path, error) = (quote(path), escape_control(&error.to_string()));
+    output.problem(&format!("cannot search {path} of snapshot {}: {error}", snapshot.short()));
 }
 
 /// The search through one snapshot.
@@ -142,9 +176,7 @@ impl Visitor for Search<'_, '_> {
 
     fn unreadable(&mut self, path: &[u8], _: &Id, error: Error) -> Result<(), Error> {
         *self.unreadable_trees += 1;
-        let path = super::output::quote::quote(path);
-        let (error, snapshot) = (escape_control(&error.to_string()), self.snapshot.0.short());
-        self.output.problem(&format!("cannot search {path} of snapshot {snapshot}: {error}"));
+        tell_unreadable(self.output, &self.snapshot.0, path, &error);
         Ok(())
     }
 }

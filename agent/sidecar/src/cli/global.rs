@@ -49,10 +49,11 @@ pub struct Options {
     /// Do not output comprehensive progress report
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Be verbose (specify twice to name every item)
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub verbose: u8,
-    /// Compression mode, one of (auto|off|max) (default: $RESTIC_COMPRESSION or auto)
+    /// Be verbose (specify twice, or --verbose=2, to name every item)
+    #[arg(short, long, global = true, value_name = "LEVEL", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "1", value_parser = clap::value_parser!(u8).range(0..=2), action = ArgAction::Append)]
+    pub verbose: Vec<u8>,
+    /// Compression mode, one of (auto|off|fastest|better|max) (default: $RESTIC_COMPRESSION or auto)
     #[arg(long, global = true, value_name = "MODE", value_parser = str::parse::<Compression>)]
     pub compression: Option<Compression>,
     /// Set target pack size in MiB, created pack files may be larger (default: $RESTIC_PACK_SIZE or 16)
@@ -112,7 +113,7 @@ impl Options {
     }
 
     pub fn verbosity(&self) -> Verbosity {
-        match self.verbose {
+        match self.verbose.iter().copied().fold(0, u8::saturating_add) {
             _ if self.quiet => Verbosity::Quiet,
             0 => Verbosity::Essential,
             1 => Verbosity::Verbose,

@@ -5,8 +5,10 @@
 //! commands that do nothing but print. Names from file systems and repositories pass through [`quote`].
 
 pub mod format;
+pub mod found;
 pub mod job;
 pub mod listing;
+pub mod ncdu;
 pub mod progress;
 pub mod quote;
 pub mod summary;
@@ -86,6 +88,11 @@ impl Output {
         self.write(&self.lines, text);
     }
 
+    /// Part of a line.
+    pub fn text(&self, text: &str) {
+        self.put(&self.lines, text);
+    }
+
     /// A line for people: nothing with `--json` or below `least`.
     pub fn tell(&self, least: Verbosity, text: &str) {
         if self.style == Style::Text && self.verbosity >= least {
@@ -150,9 +157,13 @@ impl Output {
     }
 
     fn write(&self, sink: &Sink, text: &str) {
+        self.put(sink, &format!("{text}\n"));
+    }
+
+    fn put(&self, sink: &Sink, text: &str) {
         let write = || {
             let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-            if sink.write_all(format!("{text}\n").as_bytes()).is_err() {
+            if sink.write_all(text.as_bytes()).is_err() {
                 self.is_closed.store(true, Ordering::Relaxed);
             }
         };

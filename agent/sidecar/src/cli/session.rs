@@ -12,7 +12,7 @@ use pillion_backend::location::Location;
 use pillion_backend::retry::Hook;
 use pillion_backend::{Backend, dry::Dry};
 use pillion_repository::lock::{self, Lock};
-use pillion_repository::repository::{BlobReader, Creator, Repository, Settings};
+use pillion_repository::repository::{BlobReader, Creator, Form, Repository, Settings, init_as};
 use pillion_repository::store::Store;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -75,12 +75,12 @@ impl<'a> Session<'a> {
         self.open_on(Arc::new(Dry::new(self.backend()?)))
     }
 
-    pub fn init(&self) -> Result<Repository, Failure> {
+    pub fn init(&self, form: Form) -> Result<Repository, Failure> {
         let store = self.store(self.backend()?);
         let process = Process::current(self.environment);
         let creator = Creator { hostname: process.hostname, username: process.username };
         let settings = self.settings()?;
-        Ok(pillion_repository::repository::init(&store, self.password.expose(), &creator, settings)?)
+        Ok(init_as(form, &store, self.password.expose(), &creator, settings)?)
     }
 
     fn open_on(&self, backend: Arc<dyn Backend>) -> Result<Repository, Failure> {

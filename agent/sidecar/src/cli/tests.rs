@@ -30,9 +30,14 @@ fn every_command_is_understood_as_restic_understands_it() {
         "pillion backup --stdin-from-command -- pg_dump -U me",
         "pillion snapshots -c --latest 2 -g host,tags --tag a --host h --path /p latest",
         "pillion ls -l --recursive latest:/a /b",
+        "pillion ls -s size --reverse latest",
+        "pillion ls --sort mtime --human-readable --ncdu latest",
+        "pillion find --blob --show-pack-id abcd 0123",
+        "pillion find --tree -s latest abcd",
         "pillion find -i -R -l -O 2012-11-01 -N 2013-01-01 -s abcd *.txt",
         "pillion restore latest:/x -t /t --overwrite if-newer --delete --include /a --no-special -vv",
         "pillion dump latest /etc/passwd -a tar -t /f",
+        "pillion dump --archive zip latest /etc",
         "pillion diff --metadata abcd latest",
         "pillion check --read-data-subset 1/5 --no-cache --retry-lock 5m",
         "pillion stats --mode raw-data latest",
@@ -45,6 +50,13 @@ fn every_command_is_understood_as_restic_understands_it() {
             panic!("{line}: {error}");
         }
     }
+}
+
+#[test]
+fn help_is_a_verb_too() {
+    let told = parse("pillion help find").unwrap_err();
+    assert_eq!(told.kind(), clap::error::ErrorKind::DisplayHelp);
+    assert!(told.to_string().contains("--show-pack-id"), "{told}");
 }
 
 #[test]
@@ -119,6 +131,15 @@ fn global_options_stand_before_and_after_the_command() {
     for line in ["pillion -vv --json -r /r snapshots", "pillion snapshots -vv --json -r /r"] {
         let global = parse(line).unwrap().global;
         assert_eq!((global.verbosity(), global.json), (Verbosity::Detailed, true), "{line}");
+    }
+    for (line, verbosity) in [
+        ("pillion version -v", Verbosity::Verbose),
+        ("pillion version -v --verbose", Verbosity::Detailed),
+        ("pillion --verbose=2 version", Verbosity::Detailed),
+        ("pillion -vv snapshots latest", Verbosity::Detailed),
+        ("pillion snapshots -v latest", Verbosity::Verbose),
+    ] {
+        assert_eq!(parse(line).unwrap().global.verbosity(), verbosity, "{line}");
     }
     let global = parse("pillion version --compression max --pack-size 8").unwrap().global;
     let wrong = Environment::from_iter([("RESTIC_COMPRESSION", "x"), ("RESTIC_PACK_SIZE", "1")]);

@@ -80,6 +80,36 @@ fn a_repository_that_we_made_is_one_for_restic() {
 }
 
 #[test]
+fn a_repository_is_made_of_the_version_and_with_the_chunker_that_are_asked_for() {
+    let scene = Scene::new();
+    let config = |repository: &std::path::Path, password: &str| -> serde_json::Value {
+        let mut command = scene.repository.command(&scene.path("."));
+        command.env("RESTIC_REPOSITORY", repository).env("RESTIC_PASSWORD", password).args(["cat", "config"]);
+        serde_json::from_slice(&restic::run(&mut command).stdout).unwrap()
+    };
+    let of_scene = config(scene.repository.path(), restic::PASSWORD);
+    let (old, like, new) = (scene.path("old"), scene.path("like"), scene.path("new"));
+    let init = |at: &std::path::Path, arguments: &[&str]| {
+        let mut command = scene.command(["init", "--repo", at.to_str().unwrap()]);
+        command.args(arguments).env("RESTIC_PASSWORD", "another");
+        command
+            .env("RESTIC_FROM_REPOSITORY", scene.repository.path())
+            .env("RESTIC_FROM_PASSWORD", restic::PASSWORD);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    init(&new, &[]);
+    init(&old, &["--repository-version", "1"]);
+    init(&like, &["--copy-chunker-params", "--repository-version", "latest"]);
+    let config = |repository| config(repository, "another");
+    assert_eq!((&config(&old)["version"], &config(&new)["version"]), (&1.into(), &2.into()));
+    let polynomial = |config: serde_json::Value| config["chunker_polynomial"].as_str().unwrap().to_owned();
+    assert_eq!(polynomial(config(&like)), polynomial(of_scene.clone()));
+    assert_ne!(polynomial(config(&new)), polynomial(of_scene));
+    scene.fails(1, &["init", "--repo", "nowhere", "--copy-chunker-params"]);
+}
+
+#[test]
 fn the_others_locks_are_respected_and_stale_ones_go() {
     let scene = Scene::new();
     scene.back_up();

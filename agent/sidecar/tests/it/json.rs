@@ -43,7 +43,12 @@ fn what_is_listed_is_listed_as_by_restic() {
         &["ls", "latest", &sub],
         &["ls", "latest", "--recursive", source],
         &["ls", &format!("{first}:{source}")],
+        &["ls", "latest", "--sort", "size"],
+        &["ls", "latest", "--sort", "time", "--reverse"],
+        &["ls", "latest", "--sort", "extension", "--recursive", source],
+        &["ls", "latest", "--reverse", &sub],
         &["find", "*.txt"],
+        &["find", "--oldest", "2001-01-01", "--path", source, "*.txt"],
         &["find", "--snapshot", first, "sub", "numb*"],
         &["find", "--reverse", "--ignore-case", "A.TXT"],
         &["find", "nothing-has-this-name"],
@@ -61,6 +66,45 @@ fn what_is_listed_is_listed_as_by_restic() {
         let arguments = [arguments, &["--json"]].concat();
         assert_eq!(values(&scene.ok(&arguments)), values(&scene.restic(&arguments)), "{arguments:?}");
     }
+}
+
+/// The IDs behind a word in restic's list: `data`, `tree`; or all of a list of IDs.
+fn ids(listed: &str, word: &str) -> Vec<String> {
+    listed.lines().filter_map(|line| line.strip_prefix(word)).map(|id| id.trim().to_owned()).collect()
+}
+
+#[test]
+fn objects_are_found_where_restic_finds_them() {
+    let scene = scene_with_history();
+    let blobs = scene.restic(&["list", "blobs"]);
+    let (data, trees, packs) =
+        (ids(&blobs, "data"), ids(&blobs, "tree"), ids(&scene.restic(&["list", "packs"]), ""));
+    let no_blob = ("--blob", &trees[0][..]);
+    let mut found = 0;
+    for (kind, id) in [
+        ("--blob", &data[0][..]),
+        ("--blob", &data[1][..8]),
+        ("--tree", &trees[0]),
+        ("--tree", &trees[trees.len() - 1][..8]),
+        ("--pack", &packs[0]),
+        ("--pack", &packs[1][..8]),
+        no_blob,
+    ] {
+        let arguments = ["find", "--json", kind, id];
+        let (ours, theirs) = (values(&scene.ok(&arguments)), values(&scene.restic(&arguments)));
+        assert_eq!(ours, theirs, "{arguments:?}");
+        found += ours[0].as_array().unwrap().len();
+        // restic looks for no pack of a tree that is named by a beginning, and swaps two words where there is none.
+        if kind != "--pack" && id.len() == 64 && (kind, id) != no_blob {
+            let arguments = ["find", "--show-pack-id", "--reverse", kind, id];
+            assert_eq!(scene.ok(&arguments), scene.restic(&arguments), "{arguments:?}");
+        }
+    }
+    assert!(found > 10, "{found} places were compared");
+    let nowhere = "0".repeat(64);
+    assert_eq!(scene.ok(&["find", "--blob", &nowhere]), "");
+    scene.fails(1, &["find", "--pack", &nowhere]);
+    scene.fails(1, &["find", "--blob", "no-id"]);
 }
 
 #[test]
@@ -83,11 +127,18 @@ fn what_is_listed_for_people_is_listed_as_by_restic() {
     let scene = scene_with_history();
     let ids = scene.snapshots();
     let (first, second) = (ids[0].as_str(), ids[1].as_str());
+    let source = scene.source();
+    let source = source.to_str().unwrap();
+    let sub = format!("{source}/sub");
     for arguments in [
         &["snapshots"][..],
         &["snapshots", "--compact"],
         &["snapshots", "--group-by", "host"],
         &["find", "-l", "*.txt"],
+        &["find", "-l", "--human-readable", "--reverse", "numbers"],
+        &["ls", "latest", "--ncdu"],
+        &["ls", "latest", "--ncdu", &sub],
+        &["ls", "latest", "--ncdu", "--recursive", source],
         &["diff", first, second],
     ] {
         let (mut ours, mut theirs) = (scene.ok(arguments), scene.restic(arguments));
@@ -103,7 +154,12 @@ fn what_is_listed_for_people_is_listed_as_by_restic() {
     }
     // The time in the first line is Go's own form.
     let entries = |text: String| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
-    for arguments in [&["ls", "latest"][..], &["ls", "-l", first]] {
+    for arguments in [
+        &["ls", "latest"][..],
+        &["ls", "-l", first],
+        &["ls", "-l", "--human-readable", "--sort", "size", first],
+        &["ls", "-s", "mtime", first, &sub],
+    ] {
         assert_eq!(entries(scene.ok(arguments)), entries(scene.restic(arguments)), "{arguments:?}");
     }
 }
@@ -127,6 +183,37 @@ fn last_of(text: &str, message_type: &str) -> Value {
 }
 
 #[test]
+fn a_restore_tells_its_progress_in_restics_words() {
+    let scene = Scene::new();
+    scene.back_up();
+    let target = scene.path("restored");
+    let restore = ["restore", "latest", "--json", "--target", target.to_str().unwrap()];
+    // Twice: then there is something to skip, and with --delete something to delete.
+    scene.ok(&restore);
+    std::fs::remove_dir_all(target.join(scene.source().strip_prefix("/").unwrap().join("sub"))).unwrap();
+    std::fs::write(target.join("superfluous"), "").unwrap();
+    let mut command = scene.command([&restore[..], &["--delete"]].concat());
+    let printed: crate::scene::Printed = command.env("RESTIC_PROGRESS_FPS", "60").output().unwrap().into();
+    let summary = last_of(&printed.out, "summary");
+    assert_eq!((&summary["files_deleted"], &summary["files_skipped"]), (&1.into(), &1.into()), "{summary}");
+    const FIELDS: [&str; 10] = [
+        "message_type",
+        "seconds_elapsed",
+        "percent_done",
+        "total_files",
+        "files_restored",
+        "files_skipped",
+        "files_deleted",
+        "total_bytes",
+        "bytes_restored",
+        "bytes_skipped",
+    ];
+    for message in values(&printed.out) {
+        assert!(message.as_object().unwrap().keys().all(|name| FIELDS.contains(&name.as_str())), "{message}");
+    }
+}
+
+#[test]
 fn jobs_end_with_restics_messages() {
     let scene = Scene::new();
     let source = scene.source();
@@ -134,12 +221,7 @@ fn jobs_end_with_restics_messages() {
     let first = scene.ok(&["backup", "--json", source]);
     for arguments in [&["backup", "--json", source][..], &["backup", "--json", "--dry-run", source]] {
         let (ours, theirs) = (scene.ok(arguments), scene.restic(arguments));
-        let mut theirs = form(&last_of(&theirs, "summary"));
-        if arguments.contains(&"--dry-run") {
-            // Of a snapshot that is nowhere.
-            theirs.remove("snapshot_id");
-        }
-        assert_eq!(form(&last_of(&ours, "summary")), theirs, "{arguments:?}");
+        assert_eq!(form(&last_of(&ours, "summary")), form(&last_of(&theirs, "summary")), "{arguments:?}");
     }
     let summary = last_of(&first, "summary");
     assert_eq!((&summary["files_new"], &summary["total_files_processed"]), (&4.into(), &4.into()));

@@ -7,6 +7,7 @@
 mod agent;
 mod bad_input;
 mod damage;
+mod dump;
 mod interop;
 mod json;
 mod scene;

@@ -15,7 +15,14 @@ fn creator() -> Creator {
 }
 
 fn init_on(backend: impl pillion_backend::Backend) -> Result<Repository> {
-    init_at(QUICK, &fixture::store(backend), fixture::PASSWORD, &creator(), Settings::default())
+    init_at(
+        QUICK,
+        Form::default(),
+        &fixture::store(backend),
+        fixture::PASSWORD,
+        &creator(),
+        Settings::default(),
+    )
 }
 
 /// Lets one of several actors make its next store call, then the one that `choose` names, and so on.

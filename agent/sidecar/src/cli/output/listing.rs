@@ -1,4 +1,5 @@
-//! What is in a repository: the table of snapshots, and the lines of `ls`, `find` and `diff`.
+//! What is in a repository: the table of snapshots, and the lines of `ls` and `diff`. An entry is shown in one way by
+//! all that list one: [`node_line`].
 
 use pillion_repository::format::id::Id;
 use pillion_repository::format::time::Timestamp;
@@ -154,7 +155,7 @@ fn kind_bits(kind: NodeKind) -> u32 {
     }
 }
 
-fn kind_word(kind: NodeKind) -> &'static str {
+pub(super) fn kind_word(kind: NodeKind) -> &'static str {
     match kind {
         NodeKind::File => "file",
         NodeKind::Dir => "dir",
@@ -208,120 +209,9 @@ pub fn ls_json(path: &[u8], node: &Node) -> String {
     })
 }
 
-#[derive(Serialize)]
-struct FoundNode<'a> {
-    path: &'a str,
-    permissions: String,
-    r#type: &'static str,
-    #[serde(skip_serializing_if = "is_zero")]
-    mode: u64,
-    mtime: String,
-    atime: String,
-    ctime: String,
-    uid: u32,
-    gid: u32,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    user: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    group: &'a str,
-    #[serde(skip_serializing_if = "is_zero")]
-    inode: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    device_id: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    size: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    links: u64,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    linktarget: &'a str,
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_zero(number: &u64) -> bool {
+pub(super) fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-fn found_json(path: &[u8], node: &Node) -> String {
-    super::to_json(&FoundNode {
-        path: &String::from_utf8_lossy(path),
-        permissions: format::mode(node.mode),
-        r#type: kind_word(node.kind),
-        mode: node.mode.into(),
-        mtime: format::rfc3339(node.mtime),
-        atime: format::rfc3339(node.atime),
-        ctime: format::rfc3339(node.ctime),
-        uid: node.uid,
-        gid: node.gid,
-        user: &node.user,
-        group: &node.group,
-        inode: node.inode,
-        device_id: node.device_id,
-        size: node.size,
-        links: node.links,
-        linktarget: &String::from_utf8_lossy(&node.link_target),
-    })
-}
-
-/// Prints what `find` finds, snapshot by snapshot. [`FindPrinter::finish`] ends the JSON.
-#[derive(Debug)]
-pub struct FindPrinter<'a> {
-    output: &'a Output,
-    line_style: LineStyle,
-    /// The snapshot of the last hit, and how many it has.
-    current: Option<(Id, u64)>,
-    /// JSON is one array; a line of it is a snapshot's hits.
-    text: String,
-}
-
-impl<'a> FindPrinter<'a> {
-    pub fn new(output: &'a Output, line_style: LineStyle) -> Self {
-        Self { output, line_style, current: None, text: String::new() }
-    }
-
-    pub fn hit(&mut self, snapshot: Id, time: Timestamp, path: &[u8], node: &Node) {
-        let is_first = self.current.is_none();
-        let is_new = self.current.is_none_or(|(id, _)| id != snapshot);
-        if self.output.style == Style::Json {
-            if is_new {
-                self.end_snapshot();
-                self.text.push_str(if is_first { "[{\"matches\":[" } else { ",{\"matches\":[" });
-            } else {
-                self.text.push(',');
-            }
-            self.text.push_str(&found_json(path, node));
-        } else {
-            if is_new {
-                if !is_first {
-                    self.output.tell(Verbosity::Essential, "");
-                }
-                let time = format::time(time, &self.output.zone);
-                let header = format!("Found matching entries in snapshot {} from {time}", snapshot.short());
-                self.output.tell(Verbosity::Essential, &header);
-            }
-            self.output.line(&node_line(path, node, self.line_style, &self.output.zone));
-        }
-        let hits = self.current.filter(|_| !is_new).map_or(0, |(_, hits)| hits);
-        self.current = Some((snapshot, hits + 1));
-    }
-
-    fn end_snapshot(&mut self) {
-        if let Some((id, hits)) = self.current {
-            self.text.push_str(&format!("],\"hits\":{hits},\"snapshot\":\"{id}\"}}"));
-        }
-        // A snapshot at a time goes out, so that a long search neither waits nor fills memory.
-        if !self.text.is_empty() && self.output.raw(self.text.as_bytes()).is_ok() {
-            self.text.clear();
-        }
-        self.text.clear();
-    }
-
-    pub fn finish(mut self) {
-        if self.output.style == Style::Json {
-            let end = if self.current.is_some() { "]" } else { "[]" };
-            self.end_snapshot();
-            self.output.line(end);
-        }
-    }
 }
 
 /// One changed entry of `diff`. `modifier` is restic's: `+`, `-`, `M`, `T`, `U`, `?` and their sums.

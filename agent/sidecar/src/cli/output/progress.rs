@@ -33,6 +33,9 @@ pub struct Sample {
     pub files_total: u64,
     pub bytes_total: u64,
     pub errors: u64,
+    pub files_skipped: u64,
+    pub bytes_skipped: u64,
+    pub files_deleted: u64,
 }
 
 impl Sample {
@@ -43,6 +46,9 @@ impl Sample {
             files_total: progress.files_total.load(Ordering::Relaxed),
             bytes_total: progress.bytes_total.load(Ordering::Relaxed),
             errors: progress.errors.load(Ordering::Relaxed),
+            files_skipped: progress.files_skipped.load(Ordering::Relaxed),
+            bytes_skipped: progress.bytes_skipped.load(Ordering::Relaxed),
+            files_deleted: progress.files_deleted.load(Ordering::Relaxed),
         }
     }
 }
@@ -137,9 +143,15 @@ enum StatusMessage {
         #[serde(skip_serializing_if = "is_zero")]
         files_restored: u64,
         #[serde(skip_serializing_if = "is_zero")]
+        files_skipped: u64,
+        #[serde(skip_serializing_if = "is_zero")]
+        files_deleted: u64,
+        #[serde(skip_serializing_if = "is_zero")]
         total_bytes: u64,
         #[serde(skip_serializing_if = "is_zero")]
         bytes_restored: u64,
+        #[serde(skip_serializing_if = "is_zero")]
+        bytes_skipped: u64,
     },
 }
 
@@ -174,8 +186,11 @@ pub fn status_json(kind: Kind, sample: &Sample, rate: &Rate, elapsed: Duration) 
             percent_done,
             total_files: sample.files_total,
             files_restored: sample.files_done,
+            files_skipped: sample.files_skipped,
+            files_deleted: sample.files_deleted,
             total_bytes: sample.bytes_total,
             bytes_restored: sample.bytes_done,
+            bytes_skipped: sample.bytes_skipped,
         },
         Kind::Check => return None,
     };

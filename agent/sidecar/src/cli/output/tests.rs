@@ -263,7 +263,7 @@ fn entries_are_listed_as_restic_lists_them() {
 fn what_is_found_is_grouped_by_snapshot() {
     let file = node(NodeKind::File, 8_389_101);
     let find = |output: Arc<Output>| {
-        let mut printer = FindPrinter::new(&output, LineStyle::Path);
+        let mut printer = found::FindPrinter::new(&output, LineStyle::Path);
         printer.hit(id("ed6d927b"), TIME, b"/s/a", &file);
         printer.hit(id("ed6d927b"), TIME, b"/s/b", &file);
         printer.hit(id("1dc0e41a"), TIME, b"/s/a", &file);
@@ -281,7 +281,7 @@ fn what_is_found_is_grouped_by_snapshot() {
     assert_eq!(parsed[1]["snapshot"], id("1dc0e41a").to_string());
     assert!(json.starts_with(r#"[{"matches":[{"path":"/s/a","permissions":"urwxr-xr-x","type":"file","mode":8389101,"mtime":"2026-11-21T09:09:06.27276365Z","#));
     let (nothing, _) = printed(Style::Json, Verbosity::Essential, |output| {
-        FindPrinter::new(&output, LineStyle::Path).finish();
+        found::FindPrinter::new(&output, LineStyle::Path).finish();
     });
     assert_eq!(nothing, "[]\n");
 }
@@ -325,8 +325,14 @@ fn the_time_left_follows_from_the_last_two_minutes() {
         rate.add(Duration::from_secs(second), fast);
     }
     assert_eq!(rate.bytes_per_second(), 10, "the fast beginning is forgotten");
-    let sample =
-        Sample { files_done: 3, bytes_done: 102_000, files_total: 4, bytes_total: 103_000, errors: 1 };
+    let sample = Sample {
+        files_done: 3,
+        bytes_done: 102_000,
+        files_total: 4,
+        bytes_total: 103_000,
+        errors: 1,
+        ..Sample::default()
+    };
     let text = status_text(Kind::Backup, &sample, &rate, Duration::from_secs(300));
     assert_eq!(
         text,
@@ -340,6 +346,11 @@ fn the_time_left_follows_from_the_last_two_minutes() {
     assert!(
         json.ends_with(r#""total_files":4,"files_restored":3,"total_bytes":103000,"bytes_restored":102000}"#)
     );
+    let other = Sample { files_skipped: 5, bytes_skipped: 6, files_deleted: 7, ..sample };
+    let json = status_json(Kind::Restore, &other, &rate, Duration::from_secs(300)).unwrap();
+    assert!(json.ends_with(
+        r#""files_restored":3,"files_skipped":5,"files_deleted":7,"total_bytes":103000,"bytes_restored":102000,"bytes_skipped":6}"#
+    ), "{json}");
     let unknown = Sample { files_done: 2, bytes_done: 5, ..Sample::default() };
     let text = status_text(Kind::Backup, &unknown, &Rate::default(), Duration::ZERO);
     assert_eq!(text, "[0:00] 2 files, 5 B, 0 errors");
