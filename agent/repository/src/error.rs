@@ -1,6 +1,6 @@
 //! What can go wrong with a repository, one sentence each, with a hint where there is one thing to do.
 
-use pillion_backend::{self as backend, FileName};
+use pillion_backend::{self as backend, FileKind, FileName};
 
 use crate::format::Invalid;
 use crate::format::id::Id;
@@ -65,6 +65,13 @@ impl Error {
             Self::WrongPassword => "check RESTIC_PASSWORD or --password-file",
             Self::Locked(_) => {
                 "wait, use --retry-lock, or remove a dead process's lock with `pillion unlock`"
+            }
+            Self::UnusableKey(_) => "bring the key or the config back from a copy of the repository",
+            Self::Damaged { file, .. } if file.kind() == FileKind::Lock => {
+                "remove it with `pillion unlock --remove-all` once nobody uses the repository"
+            }
+            Self::Damaged { file, .. } if file.kind() == FileKind::Config => {
+                "bring it back from a copy of the repository"
             }
             Self::Damaged { .. } | Self::MissingBlob { .. } | Self::DamagedBlob { .. } => {
                 "run `pillion check` to see what is affected"

@@ -340,9 +340,13 @@ fn try_key(store: &Store, entry: &pillion_backend::Entry, password: &[u8]) -> Re
     if entry.size_bytes > limits::MAX_SMALL_FILE_BYTES as u64 {
         return Err(TryKeyError::Unusable(format!("{} bytes are too many", entry.size_bytes)));
     }
-    let bytes = match store.load_if_present(&entry.file) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Err(TryKeyError::Unusable("it was just removed".to_owned())),
+    // Under another name it might open here, but restic refuses it: there is nobody to rely on such a repository.
+    let bytes = match store.load_verified(FileKind::Key, &entry_id(entry)) {
+        Ok(bytes) => bytes,
+        Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => {
+            return Err(TryKeyError::Unusable("it was just removed".to_owned()));
+        }
+        Err(Error::Damaged { why, .. }) => return Err(TryKeyError::Unusable(why.to_string())),
         Err(e) => return Err(TryKeyError::Store(e)),
     };
     let key_file = KeyFile::decode(&bytes).map_err(|why| TryKeyError::Unusable(why.to_string()))?;
