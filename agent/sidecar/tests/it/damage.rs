@@ -93,20 +93,55 @@ fn damage_to_what_snapshots_need_is_found_named_and_never_silent() {
 
 #[test]
 fn without_its_config_or_key_a_repository_is_told_to_be_so() {
-    for damage in [Damage::Truncated, Damage::Emptied, Damage::BitFlipped, Damage::Missing] {
+    for damage in DAMAGES {
         for kind in ["config", "keys"] {
             let scene = damaged(kind, damage);
             let expected = match (kind, damage) {
-                ("config", Damage::Missing) => &[10][..],
+                ("config", Damage::Missing | Damage::Misnamed) => &[10][..],
                 ("keys", Damage::BitFlipped) => &[1, 12],
                 _ => &[1],
             };
             let printed = scene.run(&["snapshots"]);
             assert!(expected.contains(&printed.code), "{damage:?} {kind}: {} {}", printed.code, printed.err);
             check_failure(&printed, printed.code, &format!("{damage:?} {kind}"));
+            assert!(printed.err.contains("\nHint: "), "{damage:?} {kind}: {}", printed.err);
+            let mut restic = scene.repository.command(&scene.path("."));
+            let restic = restic.arg("snapshots").output().unwrap();
+            assert!(!restic.status.success(), "{damage:?} {kind}");
+            if matches!(damage, Damage::Misnamed) {
+                assert_eq!(restic.status.code(), Some(printed.code), "{kind}");
+            }
             // Nobody makes a new one over what is left of it.
             let again = scene.run(&["init"]);
             check_failure(&again, 1, &format!("init over {damage:?} {kind}"));
         }
     }
+}
+
+#[test]
+fn a_misnamed_lock_is_told_with_the_way_to_remove_it() {
+    let scene = Scene::new();
+    scene.back_up();
+    crate::bad_input::leave_lock(&scene, std::process::id());
+    inflict(Damage::Misnamed, &scene.files("locks")[0]);
+    let source = scene.source();
+    let back_up = ["backup", source.to_str().unwrap()];
+    // Each tries for half a minute whether somebody is still writing it, so all at once.
+    std::thread::scope(|scope| {
+        for arguments in [&["snapshots"][..], &["check"], &back_up] {
+            let scene = &scene;
+            scope.spawn(move || {
+                let said = scene.fails(1, arguments);
+                assert!(said.contains("lock ") && said.contains("\nHint: "), "{said}");
+                assert!(said.contains("pillion unlock --remove-all"), "{said}");
+            });
+        }
+        let mut restic = scene.repository.command(&scene.path("."));
+        let restic = restic.arg("snapshots").output().unwrap();
+        assert_eq!(restic.status.code(), Some(1), "{}", String::from_utf8_lossy(&restic.stderr));
+    });
+    assert_eq!(scene.ok(&["unlock"]), "", "it may be one that is being written");
+    assert_eq!(scene.ok(&["unlock", "--remove-all"]), "successfully removed 1 locks\n");
+    scene.back_up();
+    assert_eq!(scene.snapshots().len(), 2);
 }

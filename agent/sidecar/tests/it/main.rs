@@ -10,6 +10,8 @@ mod damage;
 mod dump;
 mod interop;
 mod json;
+mod locks;
+mod reader;
 mod scene;
 mod sources;
 
