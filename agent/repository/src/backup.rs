@@ -201,11 +201,7 @@ pub fn backup(
     let tokens = Tokens { run: lock.token().child_token(), lock: lock.valid_token().clone() };
     let guarded = repository.with_store(lock.guarded(&repository.store, lock_options));
     let report = run(&guarded, options, (reporter, progress), &targets, prepared, start, tokens);
-    let report = lock.explain(report);
-    if let Err(e) = lock.release() {
-        reporter.report(Event::Warning { message: format!("the lock could not be removed: {e}") });
-    }
-    report
+    lock.conclude(report, reporter)
 }
 
 fn find_parent(

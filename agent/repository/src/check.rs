@@ -107,11 +107,8 @@ pub fn check(
     reporter.report(Event::Step { message: "create exclusive lock for repository".to_owned() });
     let lock = Lock::acquire(repository, lock_options)?;
     let locked = repository.with_store(repository.store.with_cancel(lock.token().clone()));
-    let report = lock.explain(run(&locked, options, reporter, progress));
-    if let Err(e) = lock.release() {
-        reporter.report(Event::Warning { message: format!("the lock could not be removed: {e}") });
-    }
-    report
+    let report = run(&locked, options, reporter, progress);
+    lock.conclude(report, reporter)
 }
 
 /// What the stages share.

@@ -17,6 +17,7 @@ use pillion_backend::{Body, FileKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
+use crate::event::{Event, Reporter};
 use crate::format::id::Id;
 use crate::format::lock::Lock as LockFile;
 use crate::format::time::Timestamp;
@@ -203,6 +204,16 @@ impl Lock {
             (Err(Error::Cancelled), Some(lost)) => Err(lost),
             (result, _) => result,
         }
+    }
+
+    /// Ends a job under this lock: its result, explained. That the lock's file stays is told, and no failure of the
+    /// job: it was done.
+    pub(crate) fn conclude<T>(self, result: Result<T>, reporter: &dyn Reporter) -> Result<T> {
+        let result = self.explain(result);
+        if let Err(e) = self.release() {
+            reporter.report(Event::Warning { message: format!("the lock could not be removed: {e}") });
+        }
+        result
     }
 
     pub fn release(mut self) -> Result<()> {

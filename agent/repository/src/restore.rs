@@ -167,11 +167,7 @@ pub fn restore(
     let (lock, loaded) = Lock::acquire_while(repository, lock_options, prepare)?;
     let token = lock.token().child_token();
     let report = run(repository, options, (reporter, progress), loaded.index, token);
-    let report = lock.explain(report);
-    if let Err(e) = lock.release() {
-        reporter.report(Event::Warning { message: format!("the lock could not be removed: {e}") });
-    }
-    report
+    lock.conclude(report, reporter)
 }
 
 fn run(
