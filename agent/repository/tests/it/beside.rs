@@ -125,7 +125,9 @@ fn repaired_packs_between_any_two_of_our_calls_harm_nothing() {
     check_with(&["repair", "packs"], |repository| {
         let folders = fs::read_dir(repository.join("data")).unwrap().map(|folder| folder.unwrap().path());
         let packs = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
-        packs.map(|pack| pack.unwrap().file_name().into_string().unwrap()).collect()
+        let names = packs.map(|pack| pack.unwrap().file_name().into_string().unwrap());
+        // Another call of the run may be writing a pack under its temporary name.
+        names.filter(|name| name.len() == 64).collect()
     });
 }
 
