@@ -12,7 +12,6 @@
 
 mod affected;
 mod bits;
-mod budget;
 mod files;
 mod findings;
 mod indexes;

@@ -1,13 +1,15 @@
 //! The restic repository format, and what can be done to a repository.
 //!
 //! Read in this order: [`mod@format`] is the bytes and nothing else. [`repository`] opens, locks, loads and saves.
-//! [`backup`], [`restore`] and [`check`] are the jobs; [`walk`], [`dump`], [`diff`] and [`stats`] only look. [`source`] is the only way to the file system.
+//! [`backup`], [`restore`] and [`check`] are the jobs; [`walk`], [`dump`], [`diff`] and [`stats`] only look.
+//! [`source`] is the only way to the file system.
 //!
 //! The crate never sees configuration, metrics, Kubernetes, HTTP or the environment; what it has to tell it
 //! tells as [`event`]s and errors.
 
 pub mod backup;
 mod blob_set;
+mod budget;
 pub mod check;
 pub mod diff;
 pub mod dump;

@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use summary::Report;
 
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::event::{Event, Progress, Reporter};
 use crate::filter::restore_select::RestoreSelect;
@@ -52,7 +53,7 @@ use directory::{Directory, OpenDirectories};
 use link::HardLinks;
 use marker::{Marker, Owner};
 use plan::File;
-use queue::{Budget, Queue};
+use queue::Queue;
 use summary::{Counters, Estimate};
 use verify::Restored;
 

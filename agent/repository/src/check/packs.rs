@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use pillion_backend::FileKind;
 
 use super::Check;
-use super::budget::Budget;
 use super::findings::{of_the_file, reason};
 use super::parallel::parallel;
 use super::read::{Depth, Inspector, Outcome};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::format::Invalid;
 use crate::format::blob::BlobKind;

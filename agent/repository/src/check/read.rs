@@ -12,9 +12,9 @@ use bytes::BytesMut;
 use pillion_backend::{FileKind, FileName};
 
 use super::Check;
-use super::budget::Budget;
 use super::findings::{of_the_file, reason};
 use super::packs::{Packs, read_header};
+use crate::budget::Budget;
 use crate::error::Result;
 use crate::format::Invalid;
 use crate::format::blob::Opener;
@@ -204,7 +204,7 @@ impl Reading<'_, '_> {
     fn piece(&mut self, positions: &[u32], entries: &[PackEntry], hashed: bool) -> Result<()> {
         let start = entries[0].range().start;
         let end = entries[entries.len() - 1].range().end;
-        let _share = self.inspector.budget.take((end - start) as usize);
+        let _charge = self.inspector.budget.take((end - start) as usize);
         let Some(mut piece) = self.load(start..end)? else {
             for (position, entry) in positions.iter().zip(entries) {
                 self.lose(*position, entry, "it could not be read from the store");
@@ -232,7 +232,7 @@ impl Reading<'_, '_> {
     fn skip(&mut self, mut range: Range<u64>) -> Result<()> {
         while !range.is_empty() {
             let end = range.end.min(range.start + PIECE_BYTES);
-            let _share = self.inspector.budget.take((end - range.start) as usize);
+            let _charge = self.inspector.budget.take((end - range.start) as usize);
             if let Some(piece) = self.load(range.start..end)?
                 && let Some(hash) = &mut self.hash
             {

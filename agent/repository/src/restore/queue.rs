@@ -1,9 +1,8 @@
-//! What the workers take their work from, and the budgets that bound what is in memory.
-//!
-//! The queue itself is not bounded: every job holds a part of the plan's budget, and that is.
+//! What the workers take their work from. The queue itself is not bounded: every job holds a part of the plan's
+//! budget, and that is.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use super::plan::Job;
 
@@ -87,65 +86,5 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics with it")
-    }
-}
-
-/// So many bytes, to be taken before memory is. A clone is the same budget.
-#[derive(Clone, Debug)]
-pub(super) struct Budget(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<BudgetState>,
-    freed: Condvar,
-    total_bytes: usize,
-}
-
-#[derive(Debug)]
-struct BudgetState {
-    free_bytes: usize,
-    stopped: bool,
-}
-
-impl Budget {
-    pub(super) fn new(total_bytes: usize) -> Self {
-        let state = Mutex::new(BudgetState { free_bytes: total_bytes, stopped: false });
-        Self(Arc::new(Shared { state, freed: Condvar::new(), total_bytes }))
-    }
-
-    /// Waits until so much is free, and takes it. More than there is altogether waits for all of it, so that
-    /// one large thing goes alone. Once stopped nobody waits.
-    pub(super) fn take(&self, size_bytes: usize) -> Charge {
-        let charged_bytes = size_bytes.min(self.0.total_bytes);
-        let mut state = self.lock();
-        while state.free_bytes < charged_bytes && !state.stopped {
-            state = self.0.freed.wait(state).expect("no thread panics with it");
-        }
-        state.free_bytes = state.free_bytes.saturating_sub(charged_bytes);
-        Charge { budget: self.clone(), charged_bytes }
-    }
-
-    pub(super) fn stop(&self) {
-        self.lock().stopped = true;
-        self.0.freed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BudgetState> {
-        self.0.state.lock().expect("no thread panics with it")
-    }
-}
-
-/// What was taken of a budget; given back when it is dropped.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct Charge {
-    budget: Budget,
-    charged_bytes: usize,
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.budget.lock().free_bytes += self.charged_bytes;
-        self.budget.0.freed.notify_all();
     }
 }

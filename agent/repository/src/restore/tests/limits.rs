@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::super::metadata::Wanted;
 use super::super::plan::{Job, Plan};
-use super::super::queue::Budget;
 use super::super::*;
 use super::fixture::{Fixture, assert_same, noise};
+use crate::budget::Budget;
 use crate::format::blob::BlobKind;
 use crate::format::pack::PackEntry;
 use crate::index::IndexBuilder;
