@@ -8,7 +8,7 @@ mod fixture;
 use std::collections::BTreeSet;
 
 use pillion_backend::{FileKind, FileName};
-use pillion_repository::check::{Loss, ReadData, Report};
+use pillion_repository::check::{Loss, Options, ReadData, Report};
 use pillion_repository::{Error, repository};
 
 use damage::{Damage, each};
@@ -241,6 +241,25 @@ fn without_reading_data_what_the_end_of_a_pack_tells_is_found_and_then_read() {
             assert_eq!(case.lost(&report), case.unreadable(), "{case}");
         }
     });
+}
+
+#[test]
+fn a_flipped_bit_is_found_in_every_byte_of_a_pack() {
+    let case = Base::get().case("flipped");
+    let repository = case.open().unwrap();
+    let options = Options { lock: None, read_data: ReadData::All, snapshots: None };
+    let pack = case.tree_pack_of_newest();
+    let whole = case.read(&pack);
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        case.overwrite(&pack, &bytes);
+        let found = case.check_opened(&repository, &options);
+        assert!(!found.report.is_sound() && found.names(&pack), "byte {at}");
+        assert_eq!(found.report.broken_packs.len(), 1, "byte {at}");
+    }
+    case.overwrite(&pack, &whole);
+    assert!(case.check_opened(&repository, &options).report.is_sound());
 }
 
 #[test]

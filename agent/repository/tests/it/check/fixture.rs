@@ -165,9 +165,13 @@ impl Case<'_> {
     }
 
     fn check_with(&self, options: &check::Options) -> Found {
+        self.check_opened(&self.open().unwrap_or_else(|e| panic!("{self}: {e}")), options)
+    }
+
+    /// For many checks of one case: deriving a key takes longer than all the rest.
+    pub(super) fn check_opened(&self, repository: &Repository, options: &check::Options) -> Found {
         let listener = Listener::default();
-        let repository = self.open().unwrap_or_else(|e| panic!("{self}: {e}"));
-        let report = check::check(&repository, options, &listener, &Progress::default());
+        let report = check::check(repository, options, &listener, &Progress::default());
         let report = report.unwrap_or_else(|e| panic!("{self}: {e}"));
         Found { report, told: listener.told.into_inner().unwrap() }
     }
@@ -277,6 +281,11 @@ impl Case<'_> {
         if let Some(bytes) = damage.apply(bytes, other) {
             fs::write(path, bytes).unwrap();
         }
+    }
+
+    pub(super) fn overwrite(&self, file: &FileName, bytes: &[u8]) {
+        self.remove(file);
+        fs::write(self.path.join(file.path()), bytes).unwrap();
     }
 
     /// Takes a broken pack out of the repository as restic does it, which keeps what can be read of it.
