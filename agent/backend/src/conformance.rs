@@ -27,6 +27,7 @@ pub async fn check(backend: Arc<dyn Backend>) {
     creating_twice_is_creating_once(&*backend).await;
     nothing_is_there_before_anything_is_saved(&*backend).await;
     what_is_saved_is_loaded(&*backend).await;
+    more_bytes_than_the_caller_takes_are_not_loaded(&*backend).await;
     ranges_are_exact(&*backend).await;
     a_second_save_replaces_the_whole_file(&*backend).await;
     unusable_bodies_are_refused(&*backend).await;
@@ -90,7 +91,7 @@ async fn nothing_is_there_before_anything_is_saved(backend: &dyn Backend) {
     for file in [FileName::config(), name(FileKind::Key, 1), name(FileKind::Pack, 1)] {
         let missing = ErrorKind::NotFound;
         must_fail("stat of a file that is not there", missing, backend.stat(&file).await);
-        must_fail("load of a file that is not there", missing, backend.load(&file).await);
+        must_fail("load of a file that is not there", missing, backend.load(&file, u64::MAX).await);
         for range in [0..0, 0..1, u64::MAX - 1..u64::MAX] {
             let result = backend.load_range(&file, range).await;
             must_fail("load of a range of a file that is not there", missing, result);
@@ -105,7 +106,7 @@ async fn creating_twice_is_creating_once(backend: &dyn Backend) {
     let file = name(FileKind::Key, 2);
     must("a save", backend.save(&file, Body::Bytes(bytes(2, 100))).await);
     must("create of a store that holds files", backend.create().await);
-    assert!(must("a load", backend.load(&file).await) == bytes(2, 100), "create changed a file");
+    assert!(must("a load", backend.load(&file, u64::MAX).await) == bytes(2, 100), "create changed a file");
     must("a remove", backend.remove(&file).await);
 }
 
@@ -125,7 +126,7 @@ async fn what_is_saved_is_loaded(backend: &dyn Backend) {
                 "stat tells {} of {size_bytes} bytes",
                 entry.size_bytes
             );
-            let loaded = must("load of what was saved", backend.load(&file).await);
+            let loaded = must("load of what was saved", backend.load(&file, size_bytes as u64).await);
             assert!(
                 loaded == expected,
                 "a file of {size_bytes} bytes is loaded with other bytes than were saved"
@@ -134,6 +135,16 @@ async fn what_is_saved_is_loaded(backend: &dyn Backend) {
         }
         folder.must_hold(&number.to_string(), &expected);
     }
+}
+
+async fn more_bytes_than_the_caller_takes_are_not_loaded(backend: &dyn Backend) {
+    let file = name(FileKind::Snapshot, 25);
+    must("a save", backend.save(&file, Body::Bytes(bytes(25, 1_000))).await);
+    for max_bytes in [0, 1, 999] {
+        let loaded = backend.load(&file, max_bytes).await;
+        must_fail("load of a file that is too large", ErrorKind::TooLarge, loaded);
+    }
+    must("a remove", backend.remove(&file).await);
 }
 
 async fn ranges_are_exact(backend: &dyn Backend) {
@@ -179,12 +190,12 @@ async fn a_second_save_replaces_the_whole_file(backend: &dyn Backend) {
         let expected = bytes(seed, size_bytes);
         must("a save over a file", backend.save(&file, folder.body("replacing", &expected)).await);
         assert!(
-            must("a load", backend.load(&file).await) == expected,
+            must("a load", backend.load(&file, u64::MAX).await) == expected,
             "a saved file was not replaced as a whole"
         );
         must("a save over a file", backend.save(&file, Body::Bytes(expected.clone())).await);
         assert!(
-            must("a load", backend.load(&file).await) == expected,
+            must("a load", backend.load(&file, u64::MAX).await) == expected,
             "a saved file was not replaced as a whole"
         );
         folder.remove("replacing");
@@ -195,7 +206,7 @@ async fn a_second_save_replaces_the_whole_file(backend: &dyn Backend) {
     must("the same file under another name", backend.save(&name(FileKind::Snapshot, 31), twice).await);
     folder.remove("twice");
     for file in [file, name(FileKind::Snapshot, 31)] {
-        let loaded = must("load after the body was removed", backend.load(&file).await);
+        let loaded = must("load after the body was removed", backend.load(&file, u64::MAX).await);
         assert!(loaded == bytes(7, 300), "a file that was saved from a file changed when that was removed");
         must("a remove", backend.remove(&file).await);
     }
@@ -218,7 +229,10 @@ async fn unusable_bodies_are_refused(backend: &dyn Backend) {
     }
     let missing = Body::File { path: folder.path("missing").into(), size_bytes: 1 };
     must_fail("a save of a missing body", ErrorKind::UnusableBody, backend.save(&file, missing).await);
-    assert!(must("a load", backend.load(&file).await) == bytes(40, 50), "a failed save changed the file");
+    assert!(
+        must("a load", backend.load(&file, u64::MAX).await) == bytes(40, 50),
+        "a failed save changed the file"
+    );
     must("a remove", backend.remove(&file).await);
 }
 
@@ -228,7 +242,7 @@ async fn a_new_file_never_replaces_one(backend: &dyn Backend) {
     if !backend.can_save_new() {
         let result = backend.save_new(&file, Body::Bytes(bytes(1, 9))).await;
         must_fail("save_new where the store cannot", ErrorKind::Unsupported, result);
-        must_fail("a load", ErrorKind::NotFound, backend.load(&file).await);
+        must_fail("a load", ErrorKind::NotFound, backend.load(&file, u64::MAX).await);
         return;
     }
     must("the first save_new", backend.save_new(&file, folder.body("first", &bytes(1, 300))).await);
@@ -241,7 +255,7 @@ async fn a_new_file_never_replaces_one(backend: &dyn Backend) {
     let first = folder.body("first", &bytes(1, 300));
     must_fail("save_new of the same file", ErrorKind::AlreadyExists, backend.save_new(&file, first).await);
     assert!(
-        must("a load", backend.load(&file).await) == bytes(1, 300),
+        must("a load", backend.load(&file, u64::MAX).await) == bytes(1, 300),
         "save_new changed a file that was there"
     );
     assert!(listed(backend, FileKind::Key).await.len() == 1, "a failed save_new left something");
@@ -258,7 +272,7 @@ async fn removing_is_whole_and_may_be_repeated(backend: &dyn Backend) {
     must("a remove", backend.remove(&file).await);
     must("the remove again", backend.remove(&file).await);
     must_fail("stat of what was removed", ErrorKind::NotFound, backend.stat(&file).await);
-    must_fail("load of what was removed", ErrorKind::NotFound, backend.load(&file).await);
+    must_fail("load of what was removed", ErrorKind::NotFound, backend.load(&file, u64::MAX).await);
     let left: Vec<_> = listed(backend, FileKind::Lock).await.into_keys().collect();
     assert!(left == [other.clone()], "after a remove the list holds {left:?}");
     must("a remove", backend.remove(&other).await);
@@ -271,7 +285,7 @@ async fn kinds_are_kept_apart(backend: &dyn Backend) {
     }
     for (seed, kind) in kinds.enumerate() {
         let file = name(kind, 70);
-        let loaded = must("a load", backend.load(&file).await);
+        let loaded = must("a load", backend.load(&file, u64::MAX).await);
         assert!(loaded == bytes(seed as u64, 70 + seed), "{file:?} has the bytes of another kind's file");
         let found = listed(backend, kind).await;
         assert!(
@@ -288,7 +302,7 @@ async fn the_config_is_listed_as_itself(backend: &dyn Backend) {
     let found = listed(backend, FileKind::Config).await;
     assert!(found == BTreeMap::from([(config.clone(), 155)]), "the list of configs holds {found:?}");
     assert!(
-        must("a load of the config", backend.load(&config).await) == bytes(80, 155),
+        must("a load of the config", backend.load(&config, u64::MAX).await) == bytes(80, 155),
         "the config changed"
     );
     for kind in FileKind::ALL.into_iter().filter(|kind| *kind != FileKind::Config) {

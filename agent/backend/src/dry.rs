@@ -45,8 +45,8 @@ impl<B: Backend> Backend for Dry<B> {
         self.inner.stat(file).await
     }
 
-    async fn load(&self, file: &FileName) -> Result<Bytes> {
-        self.inner.load(file).await
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+        self.inner.load(file, max_bytes).await
     }
 
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {
@@ -88,7 +88,7 @@ mod tests {
         dry.save(&key, vec![2].into()).await.unwrap();
         dry.save_new(&key, vec![2].into()).await.unwrap();
         dry.remove(&FileName::config()).await.unwrap();
-        assert_eq!(dry.load(&FileName::config()).await.unwrap(), vec![1]);
+        assert_eq!(dry.load(&FileName::config(), u64::MAX).await.unwrap(), vec![1]);
         assert_eq!(inner.stat(&key).await.unwrap_err().kind, ErrorKind::NotFound);
     }
 }

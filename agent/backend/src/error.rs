@@ -9,6 +9,8 @@ pub enum ErrorKind {
     NotFound,
     AlreadyExists,
     OutOfRange,
+    /// The file has more bytes than the caller takes.
+    TooLarge,
     PermissionDenied,
     /// No space, or a quota is used up.
     Full,
@@ -83,6 +85,7 @@ impl fmt::Display for Error {
             ErrorKind::NotFound => "not found",
             ErrorKind::AlreadyExists => "exists already",
             ErrorKind::OutOfRange => "shorter than it should be",
+            ErrorKind::TooLarge => "larger than it may be",
             ErrorKind::PermissionDenied => "permission denied",
             ErrorKind::Full => "no space left",
             ErrorKind::Unsupported => "not supported",
@@ -90,9 +93,12 @@ impl fmt::Display for Error {
             ErrorKind::UnusableBody => "the file to be stored is unusable",
             ErrorKind::Unavailable => "store unavailable",
         };
-        write!(f, ": {why}")?;
-        // The sources are part of the sentence: callers print one line.
         let mut source = self.source.as_deref().map(|s| s as &dyn StdError);
+        // The system's words often begin with the same ones.
+        if !source.is_some_and(|cause| cause.to_string().to_lowercase().starts_with(why)) {
+            write!(f, ": {why}")?;
+        }
+        // The sources are part of the sentence: callers print one line.
         while let Some(cause) = source {
             write!(f, ": {cause}")?;
             source = cause.source();

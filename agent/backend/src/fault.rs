@@ -237,8 +237,8 @@ impl<B: Backend> Backend for Fault<B> {
         self.around(Operation::Stat, On::File(file), self.inner.stat(file)).await
     }
 
-    async fn load(&self, file: &FileName) -> Result<Bytes> {
-        self.around(Operation::Load, On::File(file), self.inner.load(file)).await
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+        self.around(Operation::Load, On::File(file), self.inner.load(file, max_bytes)).await
     }
 
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {

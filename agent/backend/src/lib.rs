@@ -124,8 +124,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The size of a file, the same that a list tells. [`ErrorKind::NotFound`] if there is none.
     async fn stat(&self, file: &FileName) -> Result<Entry>;
 
-    /// The bytes of a file, whole. [`ErrorKind::NotFound`] if there is none.
-    async fn load(&self, file: &FileName) -> Result<Bytes>;
+    /// The bytes of a file, whole. [`ErrorKind::NotFound`] if there is none, [`ErrorKind::TooLarge`] if it has more
+    /// than `max_bytes`, and then no memory was taken for them.
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes>;
 
     /// The bytes `range` of a file: exactly `range.end - range.start` of them. A range that ends past
     /// the end of the file, or begins after its own end, is [`ErrorKind::OutOfRange`] (permanent), never a
@@ -181,8 +182,8 @@ impl<T: Backend + ?Sized> Backend for Arc<T> {
         (**self).stat(file).await
     }
 
-    async fn load(&self, file: &FileName) -> Result<Bytes> {
-        (**self).load(file).await
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+        (**self).load(file, max_bytes).await
     }
 
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {

@@ -148,8 +148,8 @@ impl Backend for Local {
         blocking(|| read::stat(&self.root, file))
     }
 
-    async fn load(&self, file: &FileName) -> Result<Bytes> {
-        blocking(|| read::load(&self.root, file))
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+        blocking(|| read::load(&self.root, file, max_bytes))
     }
 
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {

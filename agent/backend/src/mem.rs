@@ -118,8 +118,12 @@ impl Backend for Mem {
         Ok(entry(file, &self.find(Operation::Stat, file)?))
     }
 
-    async fn load(&self, file: &FileName) -> Result<Bytes> {
-        Ok(self.find(Operation::Load, file)?.bytes)
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+        let bytes = self.find(Operation::Load, file)?.bytes;
+        match bytes.len() as u64 > max_bytes {
+            true => Err(Error::new(ErrorKind::TooLarge, Operation::Load, file.to_string())),
+            false => Ok(bytes),
+        }
     }
 
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {

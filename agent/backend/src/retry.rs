@@ -103,7 +103,7 @@ impl<B: Backend> Retry<B> {
 
     async fn load_if_of_size(&self, file: &FileName, size_bytes: u64) -> Result<Option<Bytes>> {
         match self.stat(file).await?.size_bytes == size_bytes {
-            true => self.load(file).await.map(Some),
+            true => self.load(file, size_bytes).await.map(Some),
             false => Ok(None),
         }
     }
@@ -175,8 +175,8 @@ impl<B: Backend> Backend for Retry<B> {
         self.run(|| self.inner.stat(file)).await
     }
 
-    async fn load(&self, file: &FileName) -> Result<Bytes> {
-        self.run(|| self.inner.load(file)).await
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+        self.run(|| self.inner.load(file, max_bytes)).await
     }
 
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 use crate::format::Invalid;
+use crate::format::file::max_bytes;
 use crate::format::id::Id;
 
 /// Cheap to clone; every clone talks to the same backend.
@@ -90,27 +91,36 @@ impl Store {
 
     /// `None` where there is no such file.
     pub fn load_if_present(&self, file: &FileName) -> Result<Option<Bytes>> {
-        match self.wait(self.backend.load(file)) {
+        match self.load(file) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
     }
 
+    /// A file that is larger than any of its kind is damaged: no memory is taken on the word of a store.
     pub fn load(&self, file: &FileName) -> Result<Bytes> {
-        self.wait(self.backend.load(file))
+        let max_bytes = max_bytes(file.kind()) as u64;
+        self.wait(self.backend.load(file, max_bytes)).map_err(|e| match e {
+            Error::Backend(e) if e.kind == ErrorKind::TooLarge => {
+                let why = Invalid::Malformed(format!("it has more than {max_bytes} bytes"));
+                Error::Damaged { file: file.clone(), why }
+            }
+            e => e,
+        })
     }
 
     /// Loads a file whose name is the hash of its bytes. A mismatch is tried once more before it is called
     /// damage: some stores show half a file for a moment.
     pub fn load_verified(&self, kind: FileKind, id: &Id) -> Result<Bytes> {
         let file = file_name(kind, id);
-        let bytes = self.load(&file)?;
-        if Id::of(&bytes) == *id {
-            return Ok(bytes);
+        for _ in 0..2 {
+            let bytes = self.load(&file)?;
+            if Id::of(&bytes) == *id {
+                return Ok(bytes);
+            }
         }
-        let bytes = self.load(&file)?;
-        if Id::of(&bytes) == *id { Ok(bytes) } else { Err(Error::Damaged { file, why: Invalid::WrongId }) }
+        Err(Error::Damaged { file, why: Invalid::WrongId })
     }
 
     pub fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {

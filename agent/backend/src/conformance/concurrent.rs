@@ -38,7 +38,7 @@ pub(super) async fn calls_for_one_file_are_each_whole(backend: &Arc<dyn Backend>
         let (backend, file, bodies) = (Arc::clone(backend), file.clone(), bodies.clone());
         tasks.spawn(async move {
             for _ in 0..ROUNDS * 4 {
-                must_be_whole(backend.load(&file).await, &bodies);
+                must_be_whole(backend.load(&file, u64::MAX).await, &bodies);
                 let found: Vec<_> =
                     must("a list beside others", backend.list(FileKind::Pack).try_collect().await);
                 assert!(found.len() <= 1, "a list beside saves holds {} entries of one file", found.len());
@@ -48,7 +48,10 @@ pub(super) async fn calls_for_one_file_are_each_whole(backend: &Arc<dyn Backend>
     }
     join(tasks).await;
     must("a save", backend.save(&file, Body::Bytes(bodies[0].clone())).await);
-    assert!(must("a load", backend.load(&file).await) == bodies[0], "the last save is not what is loaded");
+    assert!(
+        must("a load", backend.load(&file, u64::MAX).await) == bodies[0],
+        "the last save is not what is loaded"
+    );
     must("a remove", backend.remove(&file).await);
     assert!(listed(&**backend, FileKind::Pack).await.is_empty(), "concurrent saves left more than one file");
 }
@@ -85,7 +88,7 @@ pub(super) async fn of_many_new_files_of_one_name_one_wins(backend: &Arc<dyn Bac
             }
         }
         assert!(winners.len() == 1, "{} of 8 concurrent save_new of one name succeeded", winners.len());
-        let loaded = must("a load", backend.load(&file).await);
+        let loaded = must("a load", backend.load(&file, u64::MAX).await);
         assert!(loaded == bytes(winners[0], 1_000), "the file is not the one of the save_new that succeeded");
         must("a remove", backend.remove(&file).await);
     }
@@ -100,25 +103,25 @@ pub(super) async fn dropped_calls_are_whole_or_nothing(backend: &Arc<dyn Backend
     for polls in 1..=5 {
         must("a save", backend.save(&file, Body::Bytes(old.clone())).await);
         give_up(polls, backend.save(&file, Body::Bytes(new.clone()))).await;
-        let loaded = must("load after a save over it was given up", backend.load(&file).await);
+        let loaded = must("load after a save over it was given up", backend.load(&file, u64::MAX).await);
         assert!(both.contains(&loaded), "a save that was given up left a part of its bytes");
 
         give_up(polls, backend.remove(&file)).await;
-        must_be_whole(backend.load(&file).await, &both);
+        must_be_whole(backend.load(&file, u64::MAX).await, &both);
         must("a remove", backend.remove(&file).await);
 
         let fresh = name(FileKind::Snapshot, 300 + polls);
         give_up(polls, backend.save(&fresh, Body::Bytes(new.clone()))).await;
-        must_be_whole(backend.load(&fresh).await, &both[1..]);
+        must_be_whole(backend.load(&fresh, u64::MAX).await, &both[1..]);
         let sizes: Vec<u64> = listed(&**backend, FileKind::Snapshot).await.into_values().collect();
         let whole = |size: &u64| *size == new.len() as u64 || *size == old.len() as u64;
         assert!(sizes.iter().all(whole), "a save that was given up is listed with {sizes:?} bytes");
 
         let fresh_new = name(FileKind::Snapshot, 400 + polls);
         give_up(polls, backend.save_new(&fresh_new, Body::Bytes(new.clone()))).await;
-        must_be_whole(backend.load(&fresh_new).await, &both[1..]);
+        must_be_whole(backend.load(&fresh_new, u64::MAX).await, &both[1..]);
 
-        give_up(polls, backend.load(&file)).await;
+        give_up(polls, backend.load(&file, u64::MAX)).await;
         give_up(polls, backend.list(FileKind::Snapshot).try_collect::<Vec<_>>()).await;
         for file in [&file, &fresh, &fresh_new] {
             must("a remove after calls were given up", backend.remove(file).await);

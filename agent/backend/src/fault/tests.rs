@@ -56,7 +56,7 @@ async fn a_lost_answer_leaves_its_effect_and_a_true_failure_stays_what_it_was() 
     store.add(Rule::from_nth(1).fails_after_effect(ErrorKind::Unavailable));
     assert_eq!(store.save(&pack('a'), body()).await.unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(store.inner().files().len(), 1);
-    assert_eq!(store.load(&pack('b')).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(store.load(&pack('b'), u64::MAX).await.unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(store.remove(&pack('a')).await.unwrap_err().kind, ErrorKind::Unavailable);
     assert_eq!(store.inner().files().len(), 0);
 }
@@ -100,7 +100,7 @@ async fn calls_are_remembered_in_order_and_counted() {
     store.save(&pack('a'), body()).await.unwrap();
     store.save_new(&FileName::config(), body()).await.unwrap();
     store.list(FileKind::Index).try_collect::<Vec<_>>().await.unwrap();
-    store.load(&pack('c')).await.unwrap_err();
+    store.load(&pack('c'), u64::MAX).await.unwrap_err();
     let calls: Vec<_> = store.calls().iter().map(ToString::to_string).collect();
     assert_eq!(
         calls,
@@ -128,5 +128,5 @@ async fn another_actor_can_step_in_before_a_call() {
     });
     let error = store.save_new(&FileName::config(), body()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::AlreadyExists);
-    assert_eq!(store.load(&FileName::config()).await.unwrap(), vec![9]);
+    assert_eq!(store.load(&FileName::config(), u64::MAX).await.unwrap(), vec![9]);
 }

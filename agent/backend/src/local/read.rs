@@ -28,11 +28,17 @@ pub(super) fn entry(file: FileName, metadata: &Metadata) -> Entry {
     Entry { file, size_bytes: metadata.len(), modified: metadata.modified().ok() }
 }
 
-pub(super) fn load(root: &Path, file: &FileName) -> Result<Bytes> {
-    let (mut open, size_bytes) = open(root, file)?;
+pub(super) fn load(root: &Path, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+    let (open, size_bytes) = open(root, file)?;
+    let too_large = || Error::new(ErrorKind::TooLarge, Operation::Load, file.to_string());
+    if size_bytes > max_bytes {
+        return Err(too_large());
+    }
     let mut bytes = Vec::with_capacity(to_usize(size_bytes, file)?);
-    open.read_to_end(&mut bytes).map_err(|source| failed(Operation::Load, file, source))?;
-    Ok(bytes.into())
+    // It may have grown since the fstat.
+    let mut limited = open.take(max_bytes.saturating_add(1));
+    limited.read_to_end(&mut bytes).map_err(|source| failed(Operation::Load, file, source))?;
+    if bytes.len() as u64 > max_bytes { Err(too_large()) } else { Ok(bytes.into()) }
 }
 
 pub(super) fn load_range(root: &Path, file: &FileName, range: Range<u64>) -> Result<Bytes> {

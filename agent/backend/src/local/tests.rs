@@ -120,7 +120,7 @@ fn a_body_on_the_same_file_system_is_linked_and_keeps_its_name() {
     assert_eq!(stored.ino(), fs::metadata(&spooled).unwrap().ino());
     assert_eq!(stored.nlink(), 2);
     fs::remove_file(&spooled).unwrap();
-    assert_eq!(now(store.load(&pack('a'))).unwrap(), b"pack"[..]);
+    assert_eq!(now(store.load(&pack('a'), u64::MAX)).unwrap(), b"pack"[..]);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_body_behind_a_symlink_is_stored_as_the_file_it_leads_to() {
     std::os::unix::fs::symlink("spooled", &link).unwrap();
     now(store.save(&pack('a'), Body::File { path: link.into(), size_bytes })).unwrap();
     assert!(fs::symlink_metadata(store.root().join(pack('a').path())).unwrap().is_file());
-    assert_eq!(now(store.load(&pack('a'))).unwrap(), b"pack"[..]);
+    assert_eq!(now(store.load(&pack('a'), u64::MAX)).unwrap(), b"pack"[..]);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn only_what_can_be_loaded_is_listed() {
     assert_eq!(names(&store, FileKind::Pack), [pack('a')]);
     for unlisted in ['b', 'c', 'd'] {
         assert_eq!(now(store.stat(&pack(unlisted))).unwrap_err().kind, ErrorKind::NotFound);
-        assert_eq!(now(store.load(&pack(unlisted))).unwrap_err().kind, ErrorKind::NotFound);
+        assert_eq!(now(store.load(&pack(unlisted), u64::MAX)).unwrap_err().kind, ErrorKind::NotFound);
     }
 }
 
@@ -218,7 +218,7 @@ fn a_pipe_in_the_place_of_a_file_is_no_file_and_holds_nobody_up() {
     let (store, _folder) = created();
     let path = store.root().join(pack('a').path());
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    assert_eq!(now(store.load(&pack('a'))).unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(now(store.load(&pack('a'), u64::MAX)).unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(now(store.load_range(&pack('a'), 0..1)).unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(names(&store, FileKind::Pack), []);
 }
@@ -323,7 +323,7 @@ fn a_full_disk_is_told_and_leaves_nothing_behind() {
         assert_eq!(now(store.save_new(&pack('b'), body)).unwrap_err().kind, ErrorKind::Full);
     }
     assert_eq!(everything_below(&mount).len(), before);
-    assert_eq!(now(store.load(&pack('a'))).unwrap(), vec![1; 1 << 20]);
+    assert_eq!(now(store.load(&pack('a'), u64::MAX)).unwrap(), vec![1; 1 << 20]);
     now(store.save(&pack('b'), vec![3; 1 << 16].into())).unwrap();
 }
 
@@ -333,7 +333,7 @@ fn a_body_on_another_file_system_is_copied() {
     let (store, _folder) = created();
     let spooled = mount.join("spooled");
     now(store.save(&pack('a'), body_file(&spooled, &[7; 100_000]))).unwrap();
-    assert_eq!(now(store.load(&pack('a'))).unwrap(), vec![7; 100_000]);
+    assert_eq!(now(store.load(&pack('a'), u64::MAX)).unwrap(), vec![7; 100_000]);
     assert_eq!(mode(store.root().join(pack('a').path())), 0o400);
     assert_eq!(fs::metadata(&spooled).unwrap().nlink(), 1);
 }
@@ -354,6 +354,6 @@ fn a_read_only_store_is_told_as_a_matter_of_permission_and_can_be_read() {
     ] {
         assert_eq!(result.unwrap_err().kind, ErrorKind::PermissionDenied);
     }
-    assert_eq!(now(store.load(&pack('a'))).unwrap(), vec![1]);
+    assert_eq!(now(store.load(&pack('a'), u64::MAX)).unwrap(), vec![1]);
     assert_eq!(names(&store, FileKind::Pack), [pack('a')]);
 }

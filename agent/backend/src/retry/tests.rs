@@ -85,7 +85,7 @@ async fn a_permanent_failure_is_returned_at_once() {
         fault.add(Rule::nth(1).fails(kind));
         assert_eq!(retry.save(&index(1), vec![1].into()).await.unwrap_err().kind, kind);
     }
-    assert_eq!(retry.load(&index(1)).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(retry.load(&index(1), u64::MAX).await.unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(fault.calls().len(), 5);
     assert!(waits.lock().unwrap().is_empty());
 }

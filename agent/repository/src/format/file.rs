@@ -36,12 +36,17 @@ pub fn encode(
     out
 }
 
-/// The JSON in stored bytes, at most as much as [`limits`] allows for the kind.
-pub fn decode(kind: FileKind, stored: &[u8], key: &MasterKey) -> Result<Vec<u8>, Invalid> {
-    let max_bytes = match kind {
+/// How many bytes a file of this kind may have, stored or decoded. Of packs only parts are read.
+pub fn max_bytes(kind: FileKind) -> usize {
+    match kind {
         FileKind::Index => limits::MAX_INDEX_FILE_BYTES,
         _ => limits::MAX_SMALL_FILE_BYTES,
-    };
+    }
+}
+
+/// The JSON in stored bytes, at most [`max_bytes`] of it.
+pub fn decode(kind: FileKind, stored: &[u8], key: &MasterKey) -> Result<Vec<u8>, Invalid> {
+    let max_bytes = max_bytes(kind);
     let what = kind.noun();
     if stored.len() > max_bytes {
         return Err(Invalid::TooLarge { what, size_bytes: stored.len() as u64, max_bytes: max_bytes as u64 });

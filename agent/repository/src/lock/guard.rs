@@ -60,8 +60,8 @@ impl Backend for Guarded {
         self.inner.stat(file).await
     }
 
-    async fn load(&self, file: &FileName) -> Result<Bytes> {
-        self.inner.load(file).await
+    async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
+        self.inner.load(file, max_bytes).await
     }
 
     async fn load_range(&self, file: &FileName, range: Range<u64>) -> Result<Bytes> {
