@@ -50,17 +50,18 @@ fn has_tags(snapshot: &Snapshot, tags: &[String]) -> bool {
 /// A snapshot that cannot be read is an error for `latest`: it could have been the one.
 pub fn find_snapshot(
     repository: &Repository,
-    name: &str,
+    name: &[u8],
     filter: &SnapshotFilter,
 ) -> Result<(Id, Snapshot, Vec<u8>)> {
-    let (name, path) = name.split_once(':').unwrap_or((name, ""));
-    let (id, snapshot) = if name == "latest" {
+    let colon = name.iter().position(|byte| *byte == b':');
+    let (name, path) = colon.map_or((name, &b""[..]), |colon| (&name[..colon], &name[colon + 1..]));
+    let (id, snapshot) = if name == b"latest" {
         find_latest(repository, filter)?
     } else {
-        let id = find_id(repository, name)?;
+        let id = find_id(repository, &String::from_utf8_lossy(name))?;
         (id, load(repository, &id)?)
     };
-    Ok((id, snapshot, path.as_bytes().to_vec()))
+    Ok((id, snapshot, path.to_vec()))
 }
 
 /// The ID of the one snapshot that begins like this.
@@ -91,7 +92,7 @@ pub fn select_snapshots(
     }
     let mut found: Vec<(Id, Snapshot)> = Vec::new();
     for name in names {
-        let (id, snapshot, path) = find_snapshot(repository, name, filter)?;
+        let (id, snapshot, path) = find_snapshot(repository, name.as_bytes(), filter)?;
         if !path.is_empty() {
             return Err(Error::Refused(format!("{name:?}: a path behind a snapshot is not possible here")));
         }

@@ -38,7 +38,7 @@ impl Fixture {
     }
 
     fn find(&self, name: &str, filter: &SnapshotFilter) -> Result<usize, String> {
-        let found = find_snapshot(&self.repository, name, filter);
+        let found = find_snapshot(&self.repository, name.as_bytes(), filter);
         found
             .map(|(id, ..)| self.ids.iter().position(|known| *known == id).unwrap())
             .map_err(|e| e.to_string())
@@ -77,7 +77,7 @@ fn an_id_may_be_shortened_while_it_is_unique() {
     assert_eq!(fixture.find(&full, &filter), Ok(1), "a filter is for `latest` only");
     assert_eq!(fixture.find(&full[..20], &filter), Ok(1));
     let (id, _, path) =
-        find_snapshot(&fixture.repository, &format!("{}:/a:b/c", &full[..20]), &filter).unwrap();
+        find_snapshot(&fixture.repository, format!("{}:/a:b/c", &full[..20]).as_bytes(), &filter).unwrap();
     assert_eq!((id, &path[..]), (fixture.ids[1], &b"/a:b/c"[..]));
     for (name, error) in [
         ("", r#"no snapshot matches """#.to_owned()),

@@ -70,8 +70,8 @@ fn print(options: &Options, output: &Output, difference: &Difference) {
         bytes: side.bytes,
     };
     DiffSummary {
-        source_snapshot: options.from.to_string(),
-        target_snapshot: options.to.to_string(),
+        source_snapshot: options.from.0.to_string_lossy().into_owned(),
+        target_snapshot: options.to.0.to_string_lossy().into_owned(),
         changed_files: difference.changed_files,
         added: side(&difference.added),
         removed: side(&difference.removed),

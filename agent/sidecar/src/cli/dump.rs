@@ -1,5 +1,6 @@
 //! `pillion dump`: a file, or a folder as an archive, on standard output.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ pub struct Options {
     pub snapshot: SnapshotName,
     /// The file or folder in the snapshot; "/" for all of it
     #[arg(value_name = "FILE")]
-    pub path: String,
+    pub path: OsString,
     #[command(flatten)]
     pub filter: SnapshotOptions,
     /// Archive format of folders
@@ -44,7 +45,7 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
     let filter = options.filter.resolve(session.environment);
     session.read_blobs(|repository, mut reader| {
         let (_, _, root) = options.snapshot.find(repository, &mut reader, &filter)?;
-        let path = absolute(options.path.as_bytes(), b"/");
+        let path = absolute(options.path.as_encoded_bytes(), b"/");
         let node = snapshots::find_node(&mut reader, &root, &path)?;
         let archive_of = node.subtree.filter(|_| node.kind == NodeKind::Dir);
         if archive_of.is_none() && node.kind != NodeKind::File {

@@ -1,5 +1,6 @@
 //! Which snapshots, which entries: options that several commands share, and what they say together.
 
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -114,17 +115,11 @@ pub fn split_tags(text: &str) -> Vec<String> {
 
 /// The snapshot that a command line names: an ID's beginning or `latest`, and a path in it after a colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotName {
-    pub id: String,
-    pub subfolder: Option<String>,
-}
+pub struct SnapshotName(pub OsString);
 
-impl std::fmt::Display for SnapshotName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.subfolder {
-            Some(subfolder) => write!(f, "{}:{subfolder}", self.id),
-            None => f.write_str(&self.id),
-        }
+impl From<OsString> for SnapshotName {
+    fn from(text: OsString) -> Self {
+        Self(text)
     }
 }
 
@@ -136,21 +131,9 @@ impl SnapshotName {
         reader: &mut BlobReader,
         filter: &SnapshotFilter,
     ) -> Result<(Id, Snapshot, Id), Failure> {
-        let (id, snapshot, path) = snapshots::find_snapshot(repository, &self.to_string(), filter)?;
+        let (id, snapshot, path) = snapshots::find_snapshot(repository, self.0.as_encoded_bytes(), filter)?;
         let tree = snapshots::find_tree(reader, &snapshot.tree, &path)?;
         Ok((id, snapshot, tree))
-    }
-}
-
-impl std::str::FromStr for SnapshotName {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (id, subfolder) = match text.split_once(':') {
-            Some((id, subfolder)) => (id, Some(subfolder.to_owned()).filter(|path| !path.is_empty())),
-            None => (text, None),
-        };
-        Ok(Self { id: id.to_owned(), subfolder })
     }
 }
 
@@ -159,10 +142,10 @@ impl std::str::FromStr for SnapshotName {
 pub struct ExcludeOptions {
     /// Exclude a pattern (can be specified multiple times)
     #[arg(short, long, value_name = "PATTERN")]
-    pub exclude: Vec<String>,
+    pub exclude: Vec<OsString>,
     /// Same as --exclude PATTERN but ignores the casing of filenames
     #[arg(long, value_name = "PATTERN")]
-    pub iexclude: Vec<String>,
+    pub iexclude: Vec<OsString>,
     /// Read exclude patterns from a file (can be specified multiple times)
     #[arg(long, value_name = "FILE")]
     pub exclude_file: Vec<PathBuf>,
@@ -176,10 +159,10 @@ pub struct ExcludeOptions {
 pub struct IncludeOptions {
     /// Include a pattern (can be specified multiple times)
     #[arg(short, long, value_name = "PATTERN")]
-    pub include: Vec<String>,
+    pub include: Vec<OsString>,
     /// Same as --include PATTERN but ignores the casing of filenames
     #[arg(long, value_name = "PATTERN")]
-    pub iinclude: Vec<String>,
+    pub iinclude: Vec<OsString>,
     /// Read include patterns from a file (can be specified multiple times)
     #[arg(long, value_name = "FILE")]
     pub include_file: Vec<PathBuf>,
@@ -226,8 +209,9 @@ impl IncludeOptions {
     }
 }
 
-fn bytes(patterns: &[String]) -> Vec<Vec<u8>> {
-    patterns.iter().map(|pattern| pattern.as_bytes().to_vec()).collect()
+/// Names are bytes, and so are patterns.
+pub fn bytes(arguments: &[OsString]) -> Vec<Vec<u8>> {
+    arguments.iter().map(|argument| argument.as_encoded_bytes().to_vec()).collect()
 }
 
 /// What snapshots are grouped by: for the listing, and for the search of a parent.

@@ -2,6 +2,8 @@
 
 mod objects;
 
+use std::ffi::OsString;
+
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, TimeZone, Utc};
 
 use pillion_repository::Error;
@@ -14,7 +16,7 @@ use pillion_repository::repository::Repository;
 use pillion_repository::walk::{self, Next, Visitor};
 
 use super::failure::Failure;
-use super::filter::{Selected, SnapshotOptions, Unreadable};
+use super::filter::{Selected, SnapshotOptions, Unreadable, bytes};
 use super::output::Output;
 use super::output::found::FindPrinter;
 use super::output::listing::LineStyle;
@@ -25,7 +27,7 @@ use super::session::Session;
 pub struct Options {
     /// Patterns of names or paths; with --blob, --tree or --pack IDs or their beginnings
     #[arg(value_name = "PATTERN", required = true)]
-    pub patterns: Vec<String>,
+    pub patterns: Vec<OsString>,
     #[command(flatten)]
     pub filter: SnapshotOptions,
     /// Pattern is a blob-ID
@@ -99,7 +101,8 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
         return objects::run(options, session);
     }
     let case = if options.ignore_case { Case::Insensitive } else { Case::Sensitive };
-    let patterns = FindPatterns::parse(&options.patterns, case).map_err(|e| Failure::new(e.to_string()))?;
+    let patterns =
+        FindPatterns::parse(&bytes(&options.patterns), case).map_err(|e| Failure::new(e.to_string()))?;
     session.read_blobs(|repository, mut reader| {
         let selected = select(options, repository, session)?;
         let output = &*session.output;

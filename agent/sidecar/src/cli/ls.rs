@@ -3,6 +3,7 @@
 //! As they are stored they are streamed; another order needs them all in memory first.
 
 use std::cmp::Ordering;
+use std::ffi::OsString;
 
 use pillion_repository::filter::absolute;
 use pillion_repository::format::id::Id;
@@ -25,7 +26,7 @@ pub struct Options {
     pub snapshot: SnapshotName,
     /// Absolute paths of directories to list (default: all)
     #[arg(value_name = "DIR")]
-    pub directories: Vec<String>,
+    pub directories: Vec<OsString>,
     #[command(flatten)]
     pub filter: SnapshotOptions,
     /// Use a long listing format showing size and mode
@@ -74,7 +75,7 @@ impl Options {
         if self.ncdu && (self.sort != Sort::Name || self.reverse) {
             return Err(Failure::new("--ncdu and --sort or --reverse are mutually exclusive"));
         }
-        match self.directories.iter().all(|path| path.starts_with('/')) {
+        match self.directories.iter().all(|path| path.as_encoded_bytes().starts_with(b"/")) {
             true => Ok(()),
             false => {
                 Err(Failure::new("all path filters must be absolute, starting with a forward slash '/'"))
@@ -94,7 +95,7 @@ pub(super) fn line_style(is_long: bool, is_human: bool) -> LineStyle {
 pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
     let output = &*session.output;
     let directories: Vec<Vec<u8>> =
-        options.directories.iter().map(|directory| absolute(directory.as_bytes(), b"/")).collect();
+        options.directories.iter().map(|directory| absolute(directory.as_encoded_bytes(), b"/")).collect();
     let filter = options.filter.resolve(session.environment);
     session.read_blobs(|repository, mut reader| {
         let (id, snapshot, tree) = options.snapshot.find(repository, &mut reader, &filter)?;
@@ -208,21 +209,21 @@ fn extension(name: &[u8]) -> &[u8] {
     name.iter().rposition(|byte| *byte == b'.').map_or(&[], |dot| &name[dot..])
 }
 
-fn print_header(output: &Output, id: Id, snapshot: &Snapshot, directories: &[String]) {
+fn print_header(output: &Output, id: Id, snapshot: &Snapshot, directories: &[OsString]) {
     if output.style == Style::Json {
         return output.json(&LsSnapshot::new(id, snapshot));
     }
-    let shown = |texts: &[String]| {
-        texts.iter().map(|text| quote(text.as_bytes()).into_owned()).collect::<Vec<_>>().join(" ")
+    let shown = |words: &mut dyn Iterator<Item = &[u8]>| {
+        words.map(|word| quote(word).into_owned()).collect::<Vec<_>>().join(" ")
     };
     let header = format!(
         "snapshot {} of [{}] at {} by {}@{} filtered by [{}]:",
         id.short(),
-        shown(&snapshot.paths),
+        shown(&mut snapshot.paths.iter().map(String::as_bytes)),
         format::time(snapshot.time, &output.zone),
         quote(snapshot.username.as_bytes()),
         quote(snapshot.hostname.as_bytes()),
-        shown(directories),
+        shown(&mut directories.iter().map(|directory| directory.as_encoded_bytes())),
     );
     output.tell(Verbosity::Essential, &header);
 }

@@ -134,8 +134,8 @@ fn plan(options: &Options, session: &Session<'_>, repository: &Repository) -> Re
     let environment = session.environment;
     let mut filter = options.filter.resolve(environment);
     filter.not_after = options.before.map(|time| SystemTime::from(time).into());
-    let name = options.snapshot.to_string();
-    let (snapshot_id, snapshot, path) = snapshots::find_snapshot(repository, &name, &filter)?;
+    let (snapshot_id, snapshot, path) =
+        snapshots::find_snapshot(repository, options.snapshot.0.as_encoded_bytes(), &filter)?;
     let includes = options.include.patterns(environment)?;
     let excludes = options.exclude.patterns(environment)?;
     let select = RestoreSelect::parse(&includes, &excludes).map_err(|e| Failure::new(e.to_string()))?;

@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 
-use super::filter::{GroupBy, SnapshotName, SnapshotOptions};
+use super::filter::{GroupBy, SnapshotOptions};
 use super::output::Verbosity;
 use super::*;
 
@@ -165,8 +165,6 @@ fn snapshots_are_chosen_by_host_tags_and_paths() {
     let filter = options.resolve(&environment);
     assert_eq!(filter.tags, [texts(&["a", "b"]), texts(&[""])]);
     assert_eq!(filter.paths, ["/q"]);
-    let name: SnapshotName = "latest:/a:b".parse().unwrap();
-    assert_eq!((name.id.as_str(), name.subfolder.as_deref()), ("latest", Some("/a:b")));
 }
 
 #[test]

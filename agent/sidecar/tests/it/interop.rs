@@ -1,5 +1,7 @@
 //! What we write restic reads, what restic writes we read, and by turns nothing is stored twice.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use crate::restic;
@@ -123,4 +125,33 @@ fn the_others_locks_are_respected_and_stale_ones_go() {
     crate::bad_input::leave_lock(&scene, std::process::id());
     assert_eq!(scene.ok(&["unlock"]), "", "its process lives");
     assert_eq!(scene.ok(&["unlock", "--remove-all"]), "successfully removed 1 locks\n");
+}
+
+#[test]
+fn a_name_that_is_no_text_is_an_argument_like_any_other() {
+    let scene = Scene::new();
+    let name = OsStr::from_bytes(b"\xff\xfename");
+    std::fs::write(scene.source().join(name), "bytes").unwrap();
+    std::fs::write(scene.source().join("other"), "other").unwrap();
+    scene.back_up();
+    let path = scene.source().join(name);
+    let run = |arguments: &[&OsStr]| -> Vec<u8> {
+        let output = scene.command(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let word = |text: &'static str| OsStr::new(text);
+    assert_eq!(run(&[word("dump"), word("latest"), path.as_os_str()]), b"bytes");
+    assert!(run(&[word("find"), name]).windows(4).any(|part| part == b"name"));
+    assert!(run(&[word("ls"), word("latest"), path.as_os_str()]).windows(4).any(|part| part == b"name"));
+    let target = scene.path("target");
+    let restore = [word("restore"), word("latest"), word("-t"), target.as_os_str()];
+    run(&[&restore[..], &[word("--include"), name]].concat());
+    let restored = target.join(path.strip_prefix("/").unwrap());
+    assert_eq!(std::fs::read(&restored).unwrap(), b"bytes");
+    assert!(!restored.with_file_name("other").exists());
+    run(&[word("backup"), word("--exclude"), name, scene.source().as_os_str()]);
+    assert!(!run(&[word("ls"), word("latest")]).windows(4).any(|part| part == b"name"));
+    let inside = [b"latest:", path.parent().unwrap().as_os_str().as_bytes()].concat();
+    assert!(run(&[word("ls"), OsStr::from_bytes(&inside)]).windows(5).any(|part| part == b"other"));
 }

@@ -1,5 +1,6 @@
 //! What `pillion backup` can be told, and what makes no sense together.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cli::failure::Failure;
@@ -17,7 +18,7 @@ pub struct Options {
     /// Exclude contents of directories containing FILENAME (except itself) if its header is
     /// as provided (can be specified multiple times)
     #[arg(long, value_name = "FILENAME[:HEADER]")]
-    pub exclude_if_present: Vec<String>,
+    pub exclude_if_present: Vec<OsString>,
     /// Max size of the files to be backed up (allowed suffixes: k/K, m/M, g/G, t/T)
     #[arg(long, value_name = "SIZE", value_parser = parse_size_bytes)]
     pub exclude_larger_than: Option<u64>,

@@ -13,12 +13,14 @@ use pillion_repository::backup::{Source, Stream};
 use pillion_repository::filter::exclude::{ExcludeOptions, Exclusion, TargetDevice};
 use pillion_repository::filter::files_from::{self, Listing};
 use pillion_repository::filter::{absolute, text};
+use pillion_repository::restore::marker;
+use pillion_repository::source as file_system;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::sync::CancellationToken;
 
 use super::{Options, command};
 use crate::cli::failure::Failure;
-use crate::cli::filter::working_directory;
+use crate::cli::filter::{bytes, working_directory};
 use crate::cli::output::quote::quote;
 use crate::cli::session::Session;
 
@@ -30,7 +32,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) fn source(options: &Options, session: &Session<'_>) -> Result<Source, Failure> {
     if !(options.stdin || options.stdin_from_command) {
-        return targets(options, session).map(Source::Paths);
+        let targets = targets(options, session)?;
+        targets.iter().for_each(|target| warn_of_unfinished_restore(target, session));
+        return Ok(Source::Paths(targets));
     }
     let name = absolute(options.stdin_filename.as_os_str().as_bytes(), b"/");
     let stream = if options.stdin_from_command {
@@ -44,6 +48,18 @@ pub(super) fn source(options: &Options, session: &Session<'_>) -> Result<Source,
         Stream { name, mode: STREAM_MODE, reader, finish: Box::new(|| Ok(())) }
     };
     Ok(Source::Stream(Mutex::new(Some(stream))))
+}
+
+/// An agent refuses such a source. A person may want it all the same.
+fn warn_of_unfinished_restore(target: &[u8], session: &Session<'_>) {
+    let path = absolute(target, &working_directory(session.environment));
+    let Ok(root) = file_system::open_resolved(&path) else { return };
+    if root.open_dir().and_then(|directory| marker::is_present(&*directory)).unwrap_or_default() {
+        let (path, marker) = (quote(target), String::from_utf8_lossy(marker::NAME));
+        session.output.warning(&format!(
+            "{path} holds what an unfinished restore left, and {marker} in it says so: restore again, or delete that file"
+        ));
+    }
 }
 
 /// Reads that end with the command: a pipe may give nothing for hours.
@@ -152,7 +168,7 @@ pub(super) fn exclusion(
     }
     let excluded = Exclusion::parse(ExcludeOptions {
         patterns,
-        if_present: options.exclude_if_present.iter().map(|spec| spec.as_bytes().to_vec()).collect(),
+        if_present: bytes(&options.exclude_if_present),
         caches: options.exclude_caches,
         larger_than: options.exclude_larger_than.map(|bytes| bytes.to_string()),
         target_devices: options.one_file_system.then(|| target_devices(&targets)),

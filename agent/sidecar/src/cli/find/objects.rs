@@ -21,10 +21,10 @@ use crate::cli::output::found::{self, ObjectPlace, ObjectPrinter};
 use crate::cli::session::Session;
 
 pub(super) fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
-    options.patterns.iter().try_for_each(|text| refuse_no_id(text))?;
+    let texts = texts(options)?;
     session.read_blobs(|repository, mut reader| {
         let index = std::sync::Arc::clone(reader.index());
-        let wanted = Wanted::of(options, &index)?;
+        let wanted = Wanted::of(options, &texts, &index)?;
         let selected = super::select(options, repository, session)?;
         let output = &*session.output;
         let mut printer = ObjectPrinter::new(output);
@@ -55,13 +55,13 @@ pub(super) fn run(options: &Options, session: &Session<'_>) -> Result<(), Failur
     })
 }
 
-/// A slip must not look like "used nowhere".
-fn refuse_no_id(text: &str) -> Result<(), Failure> {
+/// The IDs or their beginnings. A slip must not look like "used nowhere".
+fn texts(options: &Options) -> Result<Vec<String>, Failure> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    match (1..=64).contains(&text.len()) && text.bytes().all(is_digit) {
-        true => Ok(()),
-        false => Err(Failure::new(format!("{text:?} is no ID: that is up to 64 digits of 0-9 and a-f"))),
-    }
+    let is_id = |text: &&str| (1..=64).contains(&text.len()) && text.bytes().all(is_digit);
+    let refused = |text| Failure::new(format!("{text:?} is no ID: that is up to 64 digits of 0-9 and a-f"));
+    let texts = options.patterns.iter();
+    texts.map(|text| text.to_str().filter(is_id).map(str::to_owned).ok_or_else(|| refused(text))).collect()
 }
 
 /// IDs of one kind, whole or by how they begin.
@@ -105,8 +105,8 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(options: &Options, index: &Index) -> Result<Self, Failure> {
-        let ids = Ids::parse(&options.patterns);
+    fn of(options: &Options, texts: &[String], index: &Index) -> Result<Self, Failure> {
+        let ids = Ids::parse(texts);
         match (options.blob, options.tree) {
             (true, _) => Ok(Self { blobs: ids, ..Self::default() }),
             (_, true) => Ok(Self { trees: ids, ..Self::default() }),
