@@ -25,6 +25,7 @@ pub mod stats;
 #[cfg(test)]
 mod tests;
 pub mod unlock;
+mod usage;
 pub mod version;
 
 use std::io::Write;
@@ -40,7 +41,7 @@ use session::Session;
 
 /// Backups in restic's repository format.
 #[derive(Debug, Parser)]
-#[command(name = "pillion", disable_version_flag = true)]
+#[command(name = "pillion", version = crate::VERSION)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed or wrong usage, 3 incomplete, 10 no repository, 11 locked, \
     12 wrong password, 130 interrupted."
@@ -93,16 +94,9 @@ pub fn main() -> ExitCode {
                 Err(failure) => tell(&failure, style),
             }
         }
-        Err(error) => usage(&error),
+        Err(error) => usage::tell(&error),
     };
     ExitCode::from(exit as u8)
-}
-
-/// clap's own exit code for wrong usage is 2; restic's is 1.
-fn usage(error: &clap::Error) -> Exit {
-    // Nobody is there to read it: the exit code still says it.
-    let _ = error.print();
-    if error.use_stderr() { Exit::Failed } else { Exit::Done }
 }
 
 fn tell(failure: &Failure, style: output::Style) -> Exit {
