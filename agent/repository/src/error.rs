@@ -21,6 +21,8 @@ pub enum Error {
     UnsupportedVersion { version: u32 },
     #[error("wrong password, or no key for it")]
     WrongPassword,
+    #[error("the repository has a config but no key")]
+    NoKey,
     #[error("no usable key: {0}")]
     UnusableKey(String),
     #[error("the repository is locked: {0}")]
@@ -66,7 +68,9 @@ impl Error {
             Self::Locked(_) => {
                 "wait, use --retry-lock, or remove a dead process's lock with `pillion unlock`"
             }
-            Self::UnusableKey(_) => "bring the key or the config back from a copy of the repository",
+            Self::NoKey | Self::UnusableKey(_) => {
+                "check the password; if it is right, bring the key or the config back from a copy of the repository"
+            }
             Self::Damaged { file, .. } if file.kind() == FileKind::Lock => {
                 "remove it with `pillion unlock --remove-all` once nobody uses the repository"
             }
@@ -79,7 +83,21 @@ impl Error {
             Self::Backend(e) if e.kind == backend::ErrorKind::Full => {
                 "free some space: nothing stored was lost"
             }
+            Self::Backend(e)
+                if e.kind == backend::ErrorKind::PermissionDenied
+                    && e.operation == backend::Operation::Save
+                    && e.name.starts_with(FileKind::Lock.noun()) =>
+            {
+                "use --no-lock where the repository can only be read"
+            }
+            Self::Local { source, .. } if is_full(source) => {
+                "free some space there, or use another directory"
+            }
             _ => return None,
         })
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }

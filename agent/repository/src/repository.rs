@@ -303,7 +303,7 @@ fn find_key(store: &Store, password: &[u8], sealed_config: &[u8]) -> Result<(Id,
     let mut keys = store.list(FileKind::Key)?;
     if keys.is_empty() {
         refuse_old_layout(store)?;
-        return Err(Error::UnusableKey("the repository has a config but no key".to_owned()));
+        return Err(Error::NoKey);
     }
     // The oldest first: that is the one most people use, and the order is the same at every open.
     keys.sort_by_key(|entry| (entry.modified, entry.file.clone()));
@@ -337,9 +337,6 @@ enum TryKeyError {
 }
 
 fn try_key(store: &Store, entry: &pillion_backend::Entry, password: &[u8]) -> Result<MasterKey, TryKeyError> {
-    if entry.size_bytes > limits::MAX_SMALL_FILE_BYTES as u64 {
-        return Err(TryKeyError::Unusable(format!("{} bytes are too many", entry.size_bytes)));
-    }
     // Under another name it might open here, but restic refuses it: there is nobody to rely on such a repository.
     let bytes = match store.load_verified(FileKind::Key, &entry_id(entry)) {
         Ok(bytes) => bytes,

@@ -206,8 +206,12 @@ fn run(
         failure: Mutex::new(None),
     };
     run.tell_totals();
-    run.work(&tree, trees)?;
-    run.end(marker)
+    let marker_path = marker.as_ref().map(Marker::path);
+    let report = run.work(&tree, trees).and_then(|()| run.end(marker));
+    if let (Err(_), Some(path)) = (&report, &marker_path) {
+        run.tell_that_it_stays(path);
+    }
+    report
 }
 
 fn estimate(options: &Options) -> Estimate {
@@ -288,13 +292,18 @@ impl Run<'_> {
             marker.remove()?;
         } else {
             let path = marker.path();
-            let message = format!(
-                "the restore is incomplete: {path} stays to keep backups away; restore again, or delete that file"
-            );
-            self.reporter.report(Event::Warning { message });
+            self.tell_that_it_stays(&path);
             report.marker = Some(path);
         }
         Ok(report)
+    }
+
+    fn tell_that_it_stays(&self, marker: &str) {
+        let message = format!(
+            "the restore is incomplete: {marker} stays to keep an agent's backups away; restore again, or delete \
+             that file"
+        );
+        self.reporter.report(Event::Warning { message });
     }
 
     fn step(&self, message: &str) {

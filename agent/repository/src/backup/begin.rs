@@ -213,6 +213,9 @@ impl Targets {
             reporter.report(Event::Skipped { path, reason: SkipReason::MissingTarget, detail });
             super::count(&progress.errors, 1);
         }
+        if existing.targets.is_empty() {
+            return Err(Error::Refused("none of the source directories/files can be backed up".to_owned()));
+        }
         let tree =
             TargetTree::build(&existing.targets, &mut |path| list_names(path, options)).map_err(refused)?;
         let paths = targets::snapshot_paths(&existing.targets, &options.working_directory);

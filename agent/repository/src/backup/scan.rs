@@ -334,21 +334,28 @@ impl Scan<'_, '_> {
     /// The positions of the exclusion's markers that are in this directory.
     fn markers(&self, names: &Names) -> Vec<usize> {
         let markers = self.run.options.exclusion.directory_markers().iter().enumerate();
-        let found = markers.filter(|(_, marker)| names.contains(&marker.name) && self.marks(marker));
+        let is_there = |marker: &DirectoryMarker| marker.name.contains(&b'/') || names.contains(&marker.name);
+        // A marker that cannot be read marks nothing: what is backed up needlessly does no harm.
+        let found = markers.filter(|(_, marker)| is_there(marker) && self.marks(marker).unwrap_or_default());
         found.map(|(position, _)| position).collect()
     }
 
-    fn marks(&self, marker: &DirectoryMarker) -> bool {
+    /// `name/of/marker` lies in a directory below, to which no link leads.
+    fn marks(&self, marker: &DirectoryMarker) -> source::Result<bool> {
+        let mut parts = marker.name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+        let Some(name) = parts.next_back() else { return Ok(false) };
+        let mut handle = Arc::clone(self.handle);
+        for part in parts {
+            let metadata = handle.stat(part)?;
+            handle = handle.open_dir(part, &metadata)?;
+        }
+        let metadata = handle.stat(name)?;
         if marker.header.is_empty() {
-            return true;
+            return Ok(true);
         }
         let mut first_bytes = vec![0; marker.header.len()];
-        let read = self
-            .handle
-            .stat(&marker.name)
-            .and_then(|metadata| self.handle.open_file(&marker.name, &metadata)?.fill(&mut first_bytes));
-        // A marker that cannot be read marks nothing: what is backed up needlessly does no harm.
-        read.is_ok_and(|read| marker.check(&first_bytes[..read]) == Header::Fits)
+        let read = handle.open_file(name, &metadata)?.fill(&mut first_bytes)?;
+        Ok(marker.check(&first_bytes[..read]) == Header::Fits)
     }
 }
 

@@ -70,6 +70,12 @@ impl Worker<'_, '_> {
             Err(Stop::Source(e)) => return Err(Error::Refused(e.to_string())),
         };
         (stream.finish)().map_err(Error::Refused)?;
+        if size_bytes == 0 {
+            // A dump that died before its first byte leaves a pipe that ends like any other.
+            return Err(Error::Refused(
+                "there was nothing to read: no snapshot is made of an empty stream".to_owned(),
+            ));
+        }
         let node = Node {
             size: size_bytes,
             content: Some(Vec::new()),

@@ -153,7 +153,7 @@ impl Exclusion {
 /// A file whose presence takes everything else in its directory out of the backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryMarker {
-    /// The file's name. Its type does not matter.
+    /// The file's name, perhaps with that of a directory before it. Its type does not matter.
     pub name: Box<[u8]>,
     /// What the file must begin with. Where this is empty, being there is enough and nothing is read.
     pub header: Box<[u8]>,

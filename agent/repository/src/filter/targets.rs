@@ -38,8 +38,6 @@ pub enum TargetNode {
 pub enum TargetError {
     #[error("nothing to backup, please specify source files/dirs")]
     NoTargets,
-    #[error("all source directories/files do not exist")]
-    AllMissing,
     #[error("list {path}: {source}")]
     List { path: String, source: io::Error },
     /// Two targets claim one place: the source changed while the tree was laid out.
@@ -64,7 +62,7 @@ pub struct MissingTarget {
     pub source: io::Error,
 }
 
-/// Looks at every target (`lstat`, no link followed). That there is none at all is an error.
+/// Looks at every target (`lstat`, no link followed). That none is named is an error.
 pub fn existing(
     targets: Vec<Vec<u8>>,
     lstat: &mut dyn FnMut(&[u8]) -> io::Result<()>,
@@ -81,7 +79,7 @@ pub fn existing(
             Err(source) => existing.missing.push(MissingTarget { path, source }),
         }
     }
-    if existing.targets.is_empty() { Err(TargetError::AllMissing) } else { Ok(existing) }
+    Ok(existing)
 }
 
 /// The `paths` of the snapshot: the targets as given (`.` is not expanded), absolute, in their order, with

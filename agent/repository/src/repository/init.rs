@@ -114,7 +114,7 @@ fn init_at(
     }
     match Repository::open(store.clone(), password, settings) {
         Ok(repository) if repository.config.id == config.id => Ok(repository),
-        Ok(_) | Err(Error::WrongPassword | Error::UnusableKey(_)) => {
+        Ok(_) | Err(Error::WrongPassword | Error::NoKey | Error::UnusableKey(_)) => {
             store.remove(&key_name)?;
             Err(already())
         }

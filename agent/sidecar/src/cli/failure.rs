@@ -68,7 +68,8 @@ impl From<Error> for Failure {
         let exit = match &error {
             Error::NoRepository { .. } => Exit::NoRepository,
             Error::Locked(_) => Exit::Locked,
-            Error::WrongPassword => Exit::WrongPassword,
+            // restic does not tell the two apart either.
+            Error::WrongPassword | Error::NoKey => Exit::WrongPassword,
             Error::Cancelled => Exit::Interrupted,
             _ => Exit::Failed,
         };

@@ -87,7 +87,7 @@ fn what_is_wrong_with_the_arguments_is_told() {
         (&["backup", "--exclude", "[", "."], "invalid pattern"),
         (&["backup", "--exclude-file", "no-such-file", "."], "no-such-file"),
         (&["backup", "--parent", "0123abcd", "source"], "no snapshot matches"),
-        (&["backup", "no-such-path"], "all source directories/files do not exist"),
+        (&["backup", "no-such-path"], "no-such-path: it does not exist"),
         (&["dump", "latest", "/nowhere"], "/nowhere"),
     ] {
         let said = scene.fails(1, arguments);
@@ -283,7 +283,7 @@ fn a_full_disk_is_told_and_nothing_stored_is_lost() {
     let after = printed.out.split_once("code ").unwrap().1;
     assert!(after.starts_with("1\n"), "{after}");
     assert!(
-        after.contains("Fatal: ") && after.contains("no space left") && after.contains("Hint: free some"),
+        after.contains("Fatal: ") && after.contains("No space left") && after.contains("Hint: free some"),
         "{after}"
     );
     assert!(after.contains("no errors were found") && after.contains("hello\n1\n"), "{after}");

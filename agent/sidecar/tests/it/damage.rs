@@ -12,17 +12,25 @@ enum Damage {
     BitFlipped,
     Missing,
     Misnamed,
+    /// To more than any machine has memory for.
+    Enlarged,
 }
 
-const DAMAGES: [Damage; 5] =
-    [Damage::Truncated, Damage::Emptied, Damage::BitFlipped, Damage::Missing, Damage::Misnamed];
+const DAMAGES: [Damage; 6] = [
+    Damage::Truncated,
+    Damage::Emptied,
+    Damage::BitFlipped,
+    Damage::Missing,
+    Damage::Misnamed,
+    Damage::Enlarged,
+];
 
 fn inflict(damage: Damage, file: &Path) {
     let mut bytes = fs::read(file).unwrap();
     fs::remove_file(file).unwrap();
     let mut path = PathBuf::from(file);
     match damage {
-        Damage::Missing => return,
+        Damage::Missing | Damage::Enlarged => {}
         Damage::Truncated => bytes.truncate(bytes.len() / 2),
         Damage::Emptied => bytes.clear(),
         Damage::BitFlipped => {
@@ -35,7 +43,12 @@ fn inflict(damage: Damage, file: &Path) {
             path.set_file_name(format!("{}{last}", &name[..name.len() - 1]));
         }
     }
-    fs::write(path, bytes).unwrap();
+    if !matches!(damage, Damage::Missing) {
+        fs::write(&path, bytes).unwrap();
+    }
+    if matches!(damage, Damage::Enlarged) {
+        fs::File::options().write(true).open(path).unwrap().set_len(1 << 40).unwrap();
+    }
 }
 
 /// A scene with two snapshots of which the second is hit; the kind of file is a folder's name, or `config`.
@@ -99,6 +112,7 @@ fn without_its_config_or_key_a_repository_is_told_to_be_so() {
             let expected = match (kind, damage) {
                 ("config", Damage::Missing | Damage::Misnamed) => &[10][..],
                 ("keys", Damage::BitFlipped) => &[1, 12],
+                ("keys", Damage::Missing) => &[12],
                 _ => &[1],
             };
             let printed = scene.run(&["snapshots"]);
@@ -106,9 +120,12 @@ fn without_its_config_or_key_a_repository_is_told_to_be_so() {
             check_failure(&printed, printed.code, &format!("{damage:?} {kind}"));
             assert!(printed.err.contains("\nHint: "), "{damage:?} {kind}: {}", printed.err);
             let mut restic = scene.repository.command(&scene.path("."));
+            if matches!(damage, Damage::Enlarged) {
+                continue; // restic would take the memory.
+            }
             let restic = restic.arg("snapshots").output().unwrap();
             assert!(!restic.status.success(), "{damage:?} {kind}");
-            if matches!(damage, Damage::Misnamed) {
+            if matches!(damage, Damage::Misnamed | Damage::Missing) {
                 assert_eq!(restic.status.code(), Some(printed.code), "{kind}");
             }
             // Nobody makes a new one over what is left of it.

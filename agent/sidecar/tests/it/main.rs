@@ -8,6 +8,7 @@ mod agent;
 mod bad_input;
 mod damage;
 mod dump;
+mod ended;
 mod interop;
 mod json;
 mod locks;

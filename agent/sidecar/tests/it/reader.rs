@@ -115,3 +115,30 @@ fn what_root_has_read_is_not_taken_over_by_somebody_who_cannot() {
     assert_eq!((readable.code, readable.err.as_str()), (0, ""), "{}", readable.out);
     assert_eq!(readers.as_nobody(&["dump", "latest", secret]).out, "secret");
 }
+
+#[test]
+fn who_is_not_root_restores_what_is_roots_and_is_told_what_is_withheld() {
+    let readers = Readers::new();
+    let scene = &readers.scene;
+    let source = scene.source();
+    // What chown is to do for whom is not root: nothing but root's own files.
+    let owned = source.join("owned");
+    std::fs::write(&owned, "of root").unwrap();
+    std::fs::set_permissions(&owned, Permissions::from_mode(0o4755)).unwrap();
+    assert_eq!(readers.as_root(&["backup", source.to_str().unwrap()]).code, 0);
+    let (from, target) = (format!("latest:{}", source.display()), scene.path("target"));
+    let arguments = ["restore", &from, "--target", target.to_str().unwrap()];
+    let printed = readers.as_nobody(&arguments);
+    assert_eq!(printed.code, 0, "{}", printed.err);
+    assert_eq!(std::fs::read(target.join("owned")).unwrap(), b"of root");
+    assert_eq!(
+        std::fs::read(target.join("sub/numbers")).unwrap(),
+        std::fs::read(source.join("sub/numbers")).unwrap()
+    );
+    if readers.is_root {
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&target.join("owned")), 0o755, "its owner is another one: {}", printed.err);
+        assert!(printed.err.contains("owner"), "{}", printed.err);
+    }
+    assert!(!target.join(".pillion-restore").exists());
+}

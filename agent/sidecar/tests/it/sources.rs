@@ -32,6 +32,10 @@ fn standard_input_becomes_a_file() {
     assert_eq!(listed(&scene), ["/dumps", "/dumps/db.sql"]);
     assert_eq!(scene.ok(&["dump", "latest", "dumps/db.sql"]), "create table");
     assert_eq!(scene.restic(&["dump", "latest", "/dumps/db.sql"]), "create table");
+    // What a dump that dies before its first byte leaves.
+    let empty = with_input(&scene, &["backup", "--stdin"], b"");
+    check_failure(&empty, 1, "an empty stream");
+    assert!(empty.err.contains("empty stream") && scene.snapshots().len() == 1, "{}", empty.err);
     let mut asks = scene.command(["backup", "--stdin"]);
     let asks: Printed = asks.env_remove("RESTIC_PASSWORD").stdin(Stdio::null()).output().unwrap().into();
     check_failure(&asks, 1, "both from standard input");
@@ -46,6 +50,7 @@ fn a_command_that_fails_stores_nothing_and_its_words_are_heard() {
     assert!(failed.err.starts_with("sorry\n"), "{}", failed.err);
     check_failure(&failed, 1, "exit 3");
     check_failure(&run("echo half; kill -9 $$"), 1, "killed");
+    check_failure(&run("true"), 1, "nothing");
     check_failure(&scene.run(&["backup", "--stdin-from-command", "no-such-program"]), 1, "missing");
     assert_eq!(scene.snapshots(), Vec::<String>::new());
     assert_eq!(run("echo whole").code, 0);
@@ -114,6 +119,8 @@ fn what_is_excluded_is_what_restic_excludes() {
     std::fs::create_dir(source.join("marked")).unwrap();
     std::fs::write(source.join("marked/.no"), "").unwrap();
     std::fs::write(source.join("marked/x"), "x").unwrap();
+    std::fs::create_dir_all(source.join("clone/.git")).unwrap();
+    std::fs::write(source.join("clone/.git/config"), "").unwrap();
     std::fs::write(source.join("BIG.TMP"), "x").unwrap();
     std::fs::write(scene.path("patterns"), "# none of these\n$WHAT\n").unwrap();
     let patterns = scene.path("patterns");
@@ -122,6 +129,8 @@ fn what_is_excluded_is_what_restic_excludes() {
         "--exclude-caches",
         "--exclude-if-present",
         ".no",
+        "--exclude-if-present",
+        ".git/config",
         "--exclude-larger-than",
         "1M",
         "--iexclude",
@@ -148,6 +157,7 @@ fn what_is_excluded_is_what_restic_excludes() {
     let has = |name: &str| entries.iter().any(|path| path.ends_with(name));
     assert!(has("/cache/CACHEDIR.TAG") && !has("/cache/x") && has("/marked/.no") && !has("/marked/x"));
     assert!(!has("BIG.TMP") && !has("/link") && !has("/sub/numbers") && has("/a.txt"), "{entries:?}");
+    assert!(has("/clone") && !has("/clone/.git"), "{entries:?}");
     let snapshots: serde_json::Value = serde_json::from_str(&scene.ok(&["snapshots", "--json"])).unwrap();
     assert_eq!(snapshots[0]["excludes"], snapshots[1]["excludes"]);
 }
