@@ -16,7 +16,6 @@ mod files;
 mod findings;
 mod indexes;
 mod packs;
-mod parallel;
 mod read;
 mod subset;
 mod trees;

@@ -20,6 +20,7 @@ pub mod format;
 pub mod index;
 pub mod limits;
 pub mod lock;
+mod parallel;
 pub mod repository;
 pub mod restore;
 pub mod snapshots;

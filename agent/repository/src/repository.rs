@@ -9,7 +9,6 @@ mod init;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pillion_backend::{Body, ErrorKind, FileKind, FileName};
 
@@ -28,6 +27,7 @@ use crate::format::tree::{self, Node};
 use crate::format::{file, index as index_file, lock::Lock as LockFile};
 use crate::index::{Index, IndexBuilder, Location};
 use crate::limits;
+use crate::parallel::parallel;
 use crate::store::{Store, entry_id, file_name};
 
 /// A snapshot and the ID it was loaded under.
@@ -177,32 +177,7 @@ impl Repository {
         items: &[T],
         work: impl Fn(&T) -> Result<R> + Sync,
     ) -> Result<Vec<R>> {
-        let next = AtomicUsize::new(0);
-        let workers = self.settings.workers.min(items.len()).max(1);
-        let run = || -> Result<Vec<(usize, R)>> {
-            let mut done = Vec::new();
-            loop {
-                let position = next.fetch_add(1, Ordering::Relaxed);
-                let Some(item) = items.get(position) else { return Ok(done) };
-                match work(item) {
-                    Ok(result) => done.push((position, result)),
-                    Err(e) => {
-                        next.store(items.len(), Ordering::Relaxed);
-                        return Err(e);
-                    }
-                }
-            }
-        };
-        let mut results = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..workers).map(|_| scope.spawn(run)).collect();
-            let mut results = run()?;
-            for other in others {
-                results.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-            }
-            Ok::<_, Error>(results)
-        })?;
-        results.sort_unstable_by_key(|(position, _)| *position);
-        Ok(results.into_iter().map(|(_, result)| result).collect())
+        parallel(self.settings.workers, items, || (), |(), item| work(item))
     }
 }
 

@@ -7,13 +7,13 @@ use pillion_backend::{ErrorKind, FileKind, FileName};
 
 use super::Check;
 use super::findings::{Findings, full_name, of_the_file, reason};
-use super::parallel::parallel;
 use crate::error::{Error, Result};
 use crate::format::config::Config;
 use crate::format::file;
 use crate::format::id::Id;
 use crate::format::key::KeyFile;
 use crate::format::time::Timestamp;
+use crate::parallel::parallel;
 use crate::repository::Repository;
 use crate::store::entry_id;
 

@@ -9,12 +9,12 @@ use std::sync::Mutex;
 use pillion_backend::FileKind;
 
 use super::findings::{Findings, full_name, of_the_file, reason};
-use super::parallel::parallel;
 use crate::error::{Error, Result};
 use crate::format::id::Id;
 use crate::format::index as index_file;
 use crate::format::pack::PackEntry;
 use crate::index::{Index, IndexBuilder};
+use crate::parallel::parallel;
 use crate::repository::Repository;
 use crate::store::file_name;
 

@@ -11,7 +11,6 @@ use pillion_backend::FileKind;
 
 use super::Check;
 use super::findings::{of_the_file, reason};
-use super::parallel::parallel;
 use super::read::{Depth, Inspector, Outcome};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
@@ -21,6 +20,7 @@ use crate::format::id::Id;
 use crate::format::pack::{self, PackEntry};
 use crate::index::{Index, IndexBuilder};
 use crate::limits;
+use crate::parallel::parallel;
 use crate::repository::Repository;
 use crate::store::{entry_id, file_name};
 

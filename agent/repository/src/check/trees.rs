@@ -15,13 +15,13 @@ use super::Check;
 use super::files::Root;
 use super::findings::{of_the_file, reason};
 use super::packs::Packs;
-use super::parallel::parallel;
 use crate::error::{Error, Result};
 use crate::format::blob::{BlobKind, Opener};
 use crate::format::id::Id;
 use crate::format::tree::{self, Node, NodeKind};
 use crate::index::Index;
 use crate::limits::{self, KIB, MIB};
+use crate::parallel::parallel;
 use crate::repository::BlobReader;
 use crate::store::file_name;
 

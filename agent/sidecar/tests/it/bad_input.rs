@@ -251,8 +251,7 @@ fn a_small_file_that_unpacks_to_a_gibibyte_takes_no_memory() {
 fn a_full_disk_is_told_and_nothing_stored_is_lost() {
     let scene = Scene::new();
     let script = r#"
-        set -e
-        mount -t tmpfs -o size=6m tmpfs "$MOUNT" || { echo "no right to mount"; exit 99; }
+        export RESTIC_REPOSITORY="$MOUNT/repository"
         "$P" init
         "$P" backup "$SOURCE/a.txt"
         head -c 20000000 /dev/urandom > "$SOURCE/large"
@@ -266,20 +265,7 @@ fn a_full_disk_is_told_and_nothing_stored_is_lost() {
         "$P" dump latest "$SOURCE/a.txt"
         find "$MOUNT/repository/snapshots" "$MOUNT/repository/locks" -type f | wc -l
     "#;
-    let mount = scene.path("mount");
-    std::fs::create_dir(&mount).unwrap();
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let template = scene.command([""; 0]);
-    command.env_clear().envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
-    command.env("MOUNT", &mount).env("SOURCE", scene.source()).env("P", program());
-    command.env("RESTIC_REPOSITORY", mount.join("repository"));
-    let output = command.args(["--mount", "--propagation", "private", "sh", "-c", script]).output().unwrap();
-    let printed = Printed::from(output);
-    assert_eq!(printed.code, 0, "this test needs the right to mount a tmpfs: {}{}", printed.out, printed.err);
+    let printed = scene.on_a_small_disk(script, &[]);
     let after = printed.out.split_once("code ").unwrap().1;
     assert!(after.starts_with("1\n"), "{after}");
     assert!(

@@ -1,10 +1,11 @@
 //! Runs that end early, with the real program: killed at any moment, or out of space. The next run goes on from there,
 //! and what was whole before stays whole.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::scene::{Printed, Scene, check_failure, program};
+use crate::scene::{Printed, Scene, check_failure};
 
 /// As many as a run has moments worth telling apart.
 const KILLS: u64 = 12;
@@ -111,8 +112,6 @@ fn a_restore_onto_a_full_disk_says_so_and_is_finished_where_there_is_room() {
     write_many(&scene);
     scene.back_up();
     let script = r#"
-        set -e
-        mount -t tmpfs -o size=6m tmpfs "$MOUNT" || { echo "no right to mount"; exit 99; }
         set +e
         "$P" restore "$FROM" --target "$MOUNT/target" 2>&1 > /dev/null
         echo "code $?"
@@ -124,20 +123,8 @@ fn a_restore_onto_a_full_disk_says_so_and_is_finished_where_there_is_room() {
         "$P" restore "$FROM" --target "$MOUNT/target"
         diff -r --no-dereference "$SOURCE" "$MOUNT/target"
     "#;
-    let mount = scene.path("mount");
-    std::fs::create_dir(&mount).unwrap();
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let template = scene.command([""; 0]);
-    command.env_clear().envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
-    command.env("MOUNT", &mount).env("SOURCE", scene.source()).env("P", program());
-    command.env("FROM", format!("latest:{}", scene.source().display()));
-    let output = command.args(["--mount", "--propagation", "private", "sh", "-c", script]).output().unwrap();
-    let printed = Printed::from(output);
-    assert_eq!(printed.code, 0, "this test needs the right to mount a tmpfs: {}{}", printed.out, printed.err);
+    let from = format!("latest:{}", scene.source().display());
+    let printed = scene.on_a_small_disk(script, &[("FROM", OsStr::new(&from))]);
     let said: Vec<&str> = printed.out.split("code 1\n").collect();
     let [restore, backup, _] = said[..] else { panic!("{}", printed.out) };
     for (what, said) in [("restore", restore), ("backup", backup)] {

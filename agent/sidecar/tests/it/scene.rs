@@ -61,6 +61,29 @@ impl Scene {
         self.path("source")
     }
 
+    /// Runs a shell script with a disk of 6 MiB at `$MOUNT`, this source at `$SOURCE` and this program as `$P`.
+    pub(crate) fn on_a_small_disk(&self, script: &str, variables: &[(&str, &OsStr)]) -> Printed {
+        let mount = self.path("mount");
+        std::fs::create_dir(&mount).unwrap();
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let template = self.command([""; 0]);
+        command.env_clear().envs(template.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("PATH", "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin");
+        command.env("MOUNT", mount).env("SOURCE", self.source()).env("P", program());
+        let mounting =
+            r#"mount -t tmpfs -o size=6m tmpfs "$MOUNT" || { echo "no right to mount"; exit 99; }"#;
+        let script = format!("set -e\n{mounting}\n{script}");
+        command.envs(variables.iter().copied());
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+        let printed = Printed::from(command.output().unwrap());
+        let (out, err) = (&printed.out, &printed.err);
+        assert_eq!(printed.code, 0, "this test needs the right to mount a tmpfs: {out}{err}");
+        printed
+    }
+
     pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(program());
         command

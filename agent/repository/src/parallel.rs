@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::error::{Error, Result};
 
 /// The results are in the order of the items.
-pub(super) fn parallel<S, T: Sync, R: Send>(
+pub(crate) fn parallel<S, T: Sync, R: Send>(
     threads: usize,
     items: &[T],
     new_state: impl Fn() -> S + Sync,
