@@ -1,6 +1,8 @@
 //! Logs: text for people on a terminal, a JSON object a line otherwise. All of it goes to standard error.
 //!
-//! Nothing that is logged may hold a password: values of type `Secret` have no text form.
+//! Nothing that is logged may hold a password: values of type `Secret` have no text form. A log that cannot be written, on
+//! a full disk or to a reader that went away, is lost and nothing else: `eprintln!`, which would panic there, is called
+//! nowhere.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -75,8 +77,12 @@ pub fn start(level: LogLevel, format: LogFormat) {
     let is_terminal = std::io::stderr().is_terminal();
     let filter =
         LEVELS.iter().find(|(known, ..)| *known == level).map_or(LevelFilter::INFO, |(.., filter)| *filter);
-    let builder =
-        tracing_subscriber::fmt().with_max_level(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        // It would tell of a failed write by `eprintln!`, to where writing has just failed.
+        .log_internal_errors(false);
     // The only failure is that logging was started before, which is what was asked for.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

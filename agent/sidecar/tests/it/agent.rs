@@ -1,7 +1,7 @@
 //! The resident door: first snapshot, catch-up, an orderly end, and staying up whatever the settings hold.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -21,10 +21,14 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(scene: &Scene, arguments: &[&str]) -> Self {
+    fn command(scene: &Scene, arguments: &[&str]) -> Command {
         let mut command = scene.command([&["agent"], arguments].concat());
-        command.env_remove("RESTIC_REPOSITORY").stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        command.env_remove("RESTIC_REPOSITORY").stdout(Stdio::null());
+        command
+    }
+
+    fn start(scene: &Scene, arguments: &[&str]) -> Self {
+        let mut child = Self::command(scene, arguments).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
         // Ends with the agent's standard error.
@@ -59,6 +63,15 @@ impl Drop for Agent {
         // A test that failed must leave nothing behind.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
+    }
+}
+
+/// Waits for what can be seen of an agent that says nothing.
+fn wait_until(mut happened: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !happened() {
+        assert!(begun.elapsed() < PATIENCE, "it does not happen");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -99,6 +112,25 @@ fn the_first_snapshot_is_taken_at_once_and_only_once() {
     again.wait_for("settings taken over");
     assert_eq!(again.end(), Some(0));
     assert_eq!(snapshots(&scene).len(), 1);
+}
+
+#[test]
+fn an_agent_whose_log_cannot_be_written_goes_on() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    for log in [Stdio::from(full), Stdio::from(closed)] {
+        let scene = Scene::new();
+        let config = settings(&scene, "");
+        let mut child = Agent::command(&scene, &["--config", &config]).stderr(log).spawn().unwrap();
+        let snapshots = scene.path("agents/snapshots");
+        wait_until(|| {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
+            std::fs::read_dir(&snapshots).is_ok_and(|mut files| files.next().is_some())
+        });
+        signal(child.id(), "TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
 }
 
 #[test]
