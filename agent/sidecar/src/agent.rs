@@ -139,7 +139,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                     zone = %config.schedule.zone(),
                     host = config.host,
                     sources = ?config.sources,
-                    repository = config::redact_location(&config.repository),
+                    repository = %config.repository,
                     "settings taken over"
                 );
                 self.config = Some(Arc::from(config));

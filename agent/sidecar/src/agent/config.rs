@@ -12,6 +12,8 @@ mod tests;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
 
+use pillion_backend::location::Location;
+
 use crate::agent::schedule::{Schedule, parse_zone};
 use crate::duration;
 use crate::setting::{Compression, PackSize, parse_size_bytes};
@@ -30,8 +32,7 @@ const DEFAULT_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// In restic's location syntax.
-    pub repository: String,
+    pub repository: Location,
     /// Absolute, without `.` or `..`; at least one.
     pub sources: Vec<PathBuf>,
     pub exclude: Exclude,
@@ -115,7 +116,7 @@ impl Config {
     /// `None` only where a problem was added.
     fn resolve_fields(raw: Raw, problems: &mut Vec<String>) -> Option<Self> {
         let mut read = Reader { problems };
-        let repository = read.required("repository", raw.repository, |text| Ok(text.to_owned()));
+        let repository = read.required("repository", raw.repository, parse_location);
         let sources = read.sources(raw.sources);
         let zone = read.optional("timeZone", raw.time_zone, parse_zone);
         let schedule = read.required("schedule", raw.schedule, |text| Schedule::parse(text, zone));
@@ -232,6 +233,10 @@ impl Reader<'_> {
     }
 }
 
+fn parse_location(text: &str) -> Result<Location, String> {
+    Location::parse(text).map_err(|e| e.to_string())
+}
+
 fn keep(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
@@ -275,16 +280,5 @@ fn parse_tag(text: &str) -> Result<String, String> {
     match text.contains(',') || text.trim() != text || text.chars().any(char::is_control) {
         false => Ok(text.to_owned()),
         true => Err(format!("{text:?} holds a comma, a control character, or blanks at an end")),
-    }
-}
-
-/// A location with the password of its URL hidden.
-pub fn redact_location(location: &str) -> String {
-    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
-        None => location.to_owned(),
     }
 }

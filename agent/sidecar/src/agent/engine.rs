@@ -97,7 +97,7 @@ struct Access<'a> {
 impl Access<'_> {
     /// When the newest snapshot of this agent was begun.
     fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
-        let pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
+        let mut pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
         let store = self.store()?;
         let repository = match Repository::open(store, self.password.expose(), self.settings()) {
             Err(Error::NoRepository { .. }) if pin.id().is_none() => return Ok(None),
@@ -124,15 +124,12 @@ impl Access<'_> {
     }
 
     fn back_up(&self, process: Process, environment: &Environment) -> Result<RunEnd, Refusal> {
-        let pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
+        let mut pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let options = self.options(&process, environment)?;
-        let repository = self.open_or_init(&pin, &process)?;
+        let repository = self.open_or_init(&mut pin, &process)?;
         let faults = Faults::default();
         let report = backup::backup(&repository, &options, &faults as &dyn Reporter, &Progress::default())?;
-        if let Err(error) = pin.keep(&repository.config.id) {
-            tracing::warn!(%error, "the repository's ID could not be remembered: a lost one would be made anew");
-        }
         Ok(end(&report, &faults))
     }
 
@@ -152,7 +149,7 @@ impl Access<'_> {
     }
 
     /// Opens the repository; makes one only where none was ever used here.
-    fn open_or_init(&self, pin: &Pin, process: &Process) -> Result<Repository, Refusal> {
+    fn open_or_init(&self, pin: &mut Pin, process: &Process) -> Result<Repository, Refusal> {
         let store = self.store()?;
         let open = || Repository::open(store.clone(), self.password.expose(), self.settings());
         let opened = match open() {

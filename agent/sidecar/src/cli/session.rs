@@ -22,9 +22,8 @@ use super::global::Options;
 use super::output::Output;
 use super::password::{self, Prompt};
 use super::signal;
-use crate::agent::config::redact_location;
 use crate::environment::Environment;
-use crate::open::{open_backend, retry_sentence};
+use crate::open::{open_backend, redact_location, retry_sentence};
 use crate::process::Process;
 use crate::secret::Secret;
 
@@ -38,7 +37,9 @@ pub struct Session<'a> {
     pub output: Arc<Output>,
     /// Cancelled by the first SIGINT or SIGTERM.
     pub stop: CancellationToken,
-    location: String,
+    location: Location,
+    /// The location as it was given.
+    written: String,
     password: Secret,
     runtime: Runtime,
 }
@@ -51,18 +52,18 @@ impl<'a> Session<'a> {
         prompt: Prompt,
     ) -> Result<Self, Failure> {
         let location = global.location(environment)?;
-        Location::parse(&location).map_err(pillion_repository::Error::from)?;
+        let parsed = Location::parse(&location).map_err(pillion_repository::Error::from)?;
         let password = password::read(global, environment, prompt)?;
         let runtime = runtime()?;
         let _context = runtime.enter();
         let stop = signal::listen().map_err(|e| Failure::new(format!("listen for signals: {e}")))?;
         drop(_context);
-        Ok(Self { global, environment, output, stop, location, password, runtime })
+        Ok(Self { global, environment, output, stop, location: parsed, written: location, password, runtime })
     }
 
     /// The location as it may be shown.
     pub fn shown_location(&self) -> String {
-        redact_location(&self.location)
+        redact_location(&self.written)
     }
 
     /// Opens the repository; takes no lock.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, Jitter, redact_location};
+use super::{Config, Jitter};
 use crate::duration;
 use crate::environment::Environment;
 
@@ -168,7 +168,7 @@ impl Raw {
             |paths: &[std::path::PathBuf]| list(paths.iter().map(|path| path.to_string_lossy().into_owned()));
         let exclude = &config.exclude;
         Self {
-            repository: text(&redact_location(&config.repository)),
+            repository: text(&config.repository),
             sources: paths(&config.sources),
             exclude: list(exclude.patterns.iter().cloned()),
             iexclude: list(exclude.insensitive_patterns.iter().cloned()),

@@ -69,7 +69,7 @@ fn a_flag_hides_a_variable_and_a_variable_hides_the_file() {
     let flags = Raw { repository: Some(Text("/flag".into())), ..Raw::default() };
     let file = Raw::from_yaml(&format!("{MINIMAL}host: from-file\ncompression: max\n")).unwrap();
     let config = Config::resolve(flags.over(Raw::from_environment(&environment)).over(file)).unwrap();
-    assert_eq!(config.repository, "/flag");
+    assert_eq!(config.repository, Location::Local("/flag".into()));
     assert_eq!(config.host, "from-variable");
     assert_eq!(config.compression, Compression::Max);
     assert_eq!(config.tags, ["a", "b"]);
@@ -92,12 +92,13 @@ fn what_is_shown_means_the_same_when_read_again() {
 }
 
 #[test]
-fn a_password_in_a_location_is_not_shown() {
-    let config = resolve(&MINIMAL.replace("/backup", "rest:https://user:hunter2@host:8000/x@y")).unwrap();
-    let yaml = config.to_yaml();
-    assert!(!yaml.contains("hunter2") && yaml.contains("rest:https://user:***@host:8000/x@y"), "{yaml}");
-    assert_eq!(redact_location("/a:b@c"), "/a:b@c");
-    assert_eq!(redact_location("rest:https://host/user:pw@x"), "rest:https://host/user:pw@x");
+fn a_location_that_no_run_could_open_is_refused_without_repeating_it() {
+    for location in ["rest:https://user:hunter2@host:8000/x@y", "'s3:'", "s3:https://x/y", "c:/x", "local"] {
+        let problems = resolve(&MINIMAL.replace("/backup", location)).unwrap_err();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("repository: "), "{problems:?}");
+        assert!(!problems[0].contains("hunter2"), "{problems:?}");
+    }
 }
 
 #[test]

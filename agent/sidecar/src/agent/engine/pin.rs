@@ -1,27 +1,31 @@
-//! Which repository is the agent's: its ID, kept in the cache directory from the first success on.
+//! Which repository is the agent's: its ID, kept in the cache directory from the moment it was first opened or made.
 //!
 //! **Invariant:** once an ID is pinned, a repository that is missing or another one is told and never made anew
 //! (`a_repository_that_is_gone_is_never_made_anew`): a volume that is not mounted, or somebody's mistake, must not turn
-//! years of snapshots into an empty repository that looks well.
+//! years of snapshots into an empty repository that looks well. That is why a look pins it too, and a run before it
+//! has backed anything up (`a_repository_that_was_only_looked_at_is_pinned`,
+//! `a_repository_whose_first_run_failed_is_pinned`).
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use pillion_backend::location::Location;
+use pillion_repository::filter;
 use pillion_repository::format::id::Id;
 use pillion_repository::repository::Repository;
 use pillion_repository::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::agent::config::redact_location;
 use crate::agent::record::RunEnd;
 
 const NAME: &str = "agent.json";
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Content {
-    /// IDs by location: who writes another location into the settings means another repository.
+    /// IDs by [`key`]: who writes another location into the settings means another repository.
     #[serde(default)]
     repositories: BTreeMap<String, Id>,
 }
@@ -55,13 +59,14 @@ impl From<Refusal> for RunEnd {
 #[derive(Debug)]
 pub(super) struct Pin {
     path: PathBuf,
+    /// The [`key`] of the location.
     location: String,
     content: Content,
 }
 
 impl Pin {
     /// Reads what is pinned for a location. A file that cannot be read is an error and not "nothing".
-    pub(super) fn read(cache_directory: &Path, location: &str) -> Result<Self> {
+    pub(super) fn read(cache_directory: &Path, location: &Location) -> Result<Self> {
         let path = cache_directory.join(NAME);
         let shown = || path.display().to_string();
         let content = match std::fs::read(&path) {
@@ -74,16 +79,23 @@ impl Pin {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Content::default(),
             Err(e) => return Err(Error::local("read", shown(), e)),
         };
-        Ok(Self { location: redact_location(location), path, content })
+        Ok(Self { location: key(location)?, path, content })
     }
 
     pub(super) fn id(&self) -> Option<&Id> {
         self.content.repositories.get(&self.location)
     }
 
-    /// Passes on what was opened if it is what is pinned, or nothing is.
-    pub(super) fn accept(&self, opened: Result<Repository>) -> Result<Repository, Refusal> {
-        let Some(pinned) = self.id() else { return Ok(opened?) };
+    /// Passes on what was opened if it is what is pinned. If nothing is, it is pinned from now on.
+    pub(super) fn accept(&mut self, opened: Result<Repository>) -> Result<Repository, Refusal> {
+        let Some(pinned) = self.id() else {
+            let repository = opened?;
+            // Not to back up because of it would be worse.
+            if let Err(error) = self.keep(repository.config.id) {
+                tracing::warn!(%error, "the repository's ID could not be remembered: a lost one would be made anew");
+            }
+            return Ok(repository);
+        };
         let (shown, path) = (pinned.short(), self.path.display());
         let replaced = |there_is: &str, meant: &str| Refusal::Replaced {
             message: format!(
@@ -104,28 +116,29 @@ impl Pin {
         }
     }
 
-    /// Pins the repository, durably, unless it is pinned already.
-    pub(super) fn keep(mut self, id: &Id) -> Result<()> {
-        if self.id() == Some(id) {
-            return Ok(());
-        }
-        self.content.repositories.insert(self.location.clone(), *id);
+    /// Pins the repository, durably.
+    pub(super) fn keep(&mut self, id: Id) -> Result<()> {
+        self.content.repositories.insert(self.location.clone(), id);
         self.write().map_err(|e| Error::local("write", self.path.display().to_string(), e))
     }
 
     fn write(&self) -> std::io::Result<()> {
         let directory = self.path.parent().expect("the file is in a directory");
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let temporary = self.path.with_extension("json.new");
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        // A name of its own: another agent with this cache may be writing the same at this moment.
+        let temporary = self.path.with_extension(format!("json.{:016x}", fastrand::u64(..)));
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(&self.content)?)?;
         file.sync_all()?;
         std::fs::rename(&temporary, &self.path)?;
         std::fs::File::open(directory)?.sync_all()
     }
+}
+
+/// A location as one name, however it was written: `/r/` and `/x/../r` are `/r`. A link on the way is not followed, since
+/// where it leads may change with what is mounted.
+fn key(location: &Location) -> Result<String> {
+    let Location::Local(path) = location;
+    let path = std::path::absolute(path).map_err(|e| Error::local("find", path.display().to_string(), e))?;
+    Ok(String::from_utf8_lossy(&filter::absolute(path.as_os_str().as_bytes(), b"/")).into_owned())
 }

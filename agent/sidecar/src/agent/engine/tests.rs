@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use pillion_backend::location::Location;
+
 use super::*;
 use crate::agent::config::raw::Raw;
 use crate::agent::queue::Queued;
@@ -121,6 +123,52 @@ fn a_replaced_repository_is_taken_once_the_file_that_is_named_is_deleted() {
     fs::remove_file(file).unwrap();
     assert_eq!(scene.run().outcome, Outcome::Complete);
     assert_eq!(scene.snapshots().len(), 2);
+}
+
+/// What a run and a look say of a repository that was pinned and is gone; neither makes one.
+fn check_gone(scene: &Scene) {
+    let ends = [RunEnd::from(scene.newest().unwrap_err()), scene.run()];
+    for end in ends {
+        assert_eq!(end.outcome, Outcome::RepositoryReplaced, "{end:?}");
+        assert!(end.message.starts_with("repository replaced: there is none"), "{}", end.message);
+    }
+    assert!(!scene.path("repository").exists());
+}
+
+#[test]
+fn a_repository_that_was_only_looked_at_is_pinned() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    assert_eq!(other.run().outcome, Outcome::Complete);
+    fs::rename(other.path("repository"), scene.path("repository")).unwrap();
+    assert!(scene.newest().unwrap().is_some());
+    fs::rename(scene.path("repository"), scene.path("moved")).unwrap();
+    check_gone(&scene);
+}
+
+#[test]
+fn a_repository_whose_first_run_failed_is_pinned() {
+    let scene = Scene::new();
+    fs::rename(scene.path("source"), scene.path("away")).unwrap();
+    let failed = scene.run();
+    assert_eq!(failed.outcome, Outcome::Failed, "{failed:?}");
+    fs::rename(scene.path("away"), scene.path("source")).unwrap();
+    fs::rename(scene.path("repository"), scene.path("moved")).unwrap();
+    check_gone(&scene);
+}
+
+#[test]
+fn however_a_location_is_written_it_has_one_pin() {
+    let directory = tempfile::tempdir().unwrap();
+    let pin_of = |text: &str| Pin::read(directory.path(), &Location::parse(text).unwrap()).unwrap();
+    let id = pillion_repository::format::id::Id::of(b"x");
+    pin_of("/x/r").keep(id).unwrap();
+    for same in ["/x/r/", "//x/./r", "/x/y/../r", "local:/x/r"] {
+        assert_eq!(pin_of(same).id(), Some(&id), "{same}");
+    }
+    let here = std::env::current_dir().unwrap();
+    pin_of("here/r").keep(id).unwrap();
+    assert_eq!(pin_of(&format!("{}/here/r/", here.display())).id(), Some(&id));
+    assert_eq!(pin_of("/x/s").id(), None);
 }
 
 #[test]
