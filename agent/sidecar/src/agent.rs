@@ -26,7 +26,7 @@ use crate::environment::Environment;
 use config::{Config, Jitter, Loaded, Source, secret};
 use queue::Queue;
 use record::{Outcome, RunEnd, RunRecord};
-use run::{Ended, Engine, Job, RunRequest};
+use run::{End, Ended, Engine, Job, RunRequest};
 use trigger::Trigger;
 
 /// The longest pause between two looks at the clock and the settings: a suspended machine and a changed file are
@@ -193,7 +193,10 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         let cancel = stop.child_token();
         match (queued, password) {
             (None, Ok(password)) => self.job = Some(Job::look(engine, config, password, cancel)),
-            (None, Err(problem)) => self.looked(Err(RunEnd::failed(problem, None))),
+            (None, Err(problem)) => {
+                let end = End::Look(Err(RunEnd::failed(problem, None)));
+                self.job_ended(Ended { config, end });
+            }
             (Some(queued), Ok(password)) => {
                 // Any run will show what a retry would have shown.
                 self.retry = self.retry.map(|retry| Again { at: DateTime::<Utc>::MAX_UTC, ..retry });
@@ -201,7 +204,8 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 self.job = Some(Job::run(engine, RunRequest { queued, config, password }, now, cancel));
             }
             (Some(queued), Err(problem)) => {
-                self.job_ended(Ended::Run { queued, started_at: now, end: RunEnd::failed(problem, None) });
+                let end = End::Run { queued, started_at: now, end: RunEnd::failed(problem, None) };
+                self.job_ended(Ended { config, end });
             }
         }
     }
@@ -219,11 +223,17 @@ impl<E: Engine, C: Clock> Agent<E, C> {
 
     fn job_ended(&mut self, ended: Ended) {
         self.job = None;
-        match ended {
-            Ended::Look(found) => self.looked(found),
-            Ended::Run { queued, started_at, end } => {
+        // What was done under settings that were replaced meanwhile says nothing of those that count now: the look that
+        // they brought with them is still to be made.
+        let counts = self.config.as_ref().is_some_and(|config| Arc::ptr_eq(config, &ended.config));
+        match ended.end {
+            End::Look(found) if counts => self.looked(found),
+            End::Look(_) => tracing::debug!("the settings changed while the repository was looked into"),
+            End::Run { queued, started_at, end } => {
                 let now = self.clock.now();
-                self.plan_retry(&queued.trigger, end.outcome, now);
+                if counts {
+                    self.plan_retry(&queued.trigger, end.outcome, now);
+                }
                 let record = RunRecord {
                     number: queued.number,
                     trigger: queued.trigger,

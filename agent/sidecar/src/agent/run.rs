@@ -40,19 +40,33 @@ pub trait Engine: Send + Sync + 'static {
 
 /// What is under way; never more than one.
 #[derive(Debug)]
-pub(super) enum Job {
+pub(super) struct Job {
+    /// The settings it was begun with: there may be others when it ends.
+    config: Arc<Config>,
+    task: Task,
+}
+
+#[derive(Debug)]
+enum Task {
     /// Asking for the newest snapshot, to see whether a run was missed.
     Look(JoinHandle<Result<Option<DateTime<Utc>>, RunEnd>>),
     Run {
         queued: Queued,
         started_at: DateTime<Utc>,
-        task: JoinHandle<RunEnd>,
+        handle: JoinHandle<RunEnd>,
     },
 }
 
-/// How a job ended.
+/// A job that is over.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) struct Ended {
+    /// The settings it was begun with.
+    pub(super) config: Arc<Config>,
+    pub(super) end: End,
+}
+
+#[derive(Debug)]
+pub(super) enum End {
     Look(Result<Option<DateTime<Utc>>, RunEnd>),
     Run { queued: Queued, started_at: DateTime<Utc>, end: RunEnd },
 }
@@ -64,7 +78,9 @@ impl Job {
         password: Secret,
         cancel: CancellationToken,
     ) -> Self {
-        Self::Look(tokio::spawn(async move { engine.newest_snapshot(config, password, cancel).await }))
+        let its = Arc::clone(&config);
+        let task = tokio::spawn(async move { engine.newest_snapshot(its, password, cancel).await });
+        Self { config, task: Task::Look(task) }
     }
 
     pub(super) fn run<E: Engine>(
@@ -73,22 +89,24 @@ impl Job {
         started_at: DateTime<Utc>,
         cancel: CancellationToken,
     ) -> Self {
-        let queued = request.queued.clone();
-        Self::Run { queued, started_at, task: tokio::spawn(async move { engine.run(request, cancel).await }) }
+        let (queued, config) = (request.queued.clone(), Arc::clone(&request.config));
+        let handle = tokio::spawn(async move { engine.run(request, cancel).await });
+        Self { config, task: Task::Run { queued, started_at, handle } }
     }
 
     /// Waits for the end. Dropping the future loses nothing: it can be asked again.
     pub(super) async fn ended(&mut self) -> Ended {
-        match self {
-            Self::Look(task) => {
+        let end = match &mut self.task {
+            Task::Look(task) => {
                 let bug = |e| Err(RunEnd::failed(format!("a bug: {e}"), None));
-                Ended::Look(task.await.unwrap_or_else(bug))
+                End::Look(task.await.unwrap_or_else(bug))
             }
-            Self::Run { queued, started_at, task } => Ended::Run {
-                queued: queued.clone(),
-                started_at: *started_at,
-                end: task.await.unwrap_or_else(|e| RunEnd::failed(format!("a bug ended the run: {e}"), None)),
-            },
-        }
+            Task::Run { queued, started_at, handle } => {
+                let bug = |e| RunEnd::failed(format!("a bug ended the run: {e}"), None);
+                let end = handle.await.unwrap_or_else(bug);
+                End::Run { queued: queued.clone(), started_at: *started_at, end }
+            }
+        };
+        Ended { config: Arc::clone(&self.config), end }
     }
 }

@@ -34,9 +34,15 @@ struct Step {
     outcome: Option<Outcome>,
 }
 
+/// What a look finds, after a while.
+struct Found {
+    takes: Duration,
+    newest: Result<Option<DateTime<Utc>>, RunEnd>,
+}
+
 struct Script {
     clock: TestClock,
-    newest: Mutex<VecDeque<Result<Option<DateTime<Utc>>, RunEnd>>>,
+    newest: Mutex<VecDeque<Found>>,
     steps: Mutex<VecDeque<Step>>,
     begun: Mutex<Vec<(String, Trigger)>>,
 }
@@ -48,7 +54,10 @@ impl Engine for Script {
         _: Secret,
         _: CancellationToken,
     ) -> Result<Option<DateTime<Utc>>, RunEnd> {
-        self.newest.lock().unwrap().pop_front().unwrap_or(Ok(None))
+        let found = self.newest.lock().unwrap().pop_front();
+        let found = found.unwrap_or(Found { takes: Duration::ZERO, newest: Ok(None) });
+        tokio::time::sleep(found.takes).await;
+        found.newest
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
@@ -98,7 +107,12 @@ const DAILY: &str = "{repository: /r, sources: /s, schedule: 0 3 * * *}";
 
 impl Scene {
     fn newest(self, found: Result<Option<&str>, RunEnd>) -> Self {
-        self.script.newest.lock().unwrap().push_back(found.map(|time| time.map(at)));
+        self.newest_after(Duration::ZERO, found)
+    }
+
+    fn newest_after(self, takes: Duration, found: Result<Option<&str>, RunEnd>) -> Self {
+        let newest = found.map(|time| time.map(at));
+        self.script.newest.lock().unwrap().push_back(Found { takes, newest });
         self
     }
 
@@ -257,6 +271,54 @@ async fn the_last_good_settings_go_on_when_the_file_turns_bad() {
     };
     let ((begun, _), ()) = tokio::join!(scene.serve(18), breaks);
     assert_eq!(times(&begun), ["21 10:00:00", "22 03:00:00"]);
+}
+
+/// Serves an agent whose settings name another repository from minute 10 on; the runs that began within 3 hours.
+async fn with_another_repository_from_minute_10(
+    script: impl FnOnce(Scene) -> Scene,
+) -> Vec<(String, Trigger)> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, DAILY).unwrap();
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let scene = script(scene_with("2026-11-21T10:00:00Z", Some(file.clone()), environment));
+    let changes = async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        std::fs::write(&file, DAILY.replace("/r,", "/other,")).unwrap();
+    };
+    let ((begun, _), ()) = tokio::join!(scene.serve(3), changes);
+    begun
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_began_under_older_settings_does_not_stand_for_the_first_one_under_the_new() {
+    for outcome in [Outcome::Complete, Outcome::Failed, Outcome::RepositoryReplaced] {
+        let begun = with_another_repository_from_minute_10(|scene| {
+            scene.newest(Ok(None)).step(HOUR, outcome).newest(Ok(None))
+        })
+        .await;
+        assert_eq!(times(&begun), ["21 10:00:00", "21 11:00:00"], "{outcome}");
+        assert_eq!(begun[1].1, Trigger::First, "{outcome}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_began_under_older_settings_answers_nothing_for_the_new() {
+    let fresh = Ok(Some("2026-11-21T09:00:00Z"));
+    for found in [fresh, Err(RunEnd::replaced("another".to_owned(), None))] {
+        let begun = with_another_repository_from_minute_10(|scene| {
+            scene.newest_after(HOUR, found).newest(Ok(None))
+        })
+        .await;
+        assert_eq!(times(&begun), ["21 11:00:00"]);
+        assert_eq!(begun[0].1, Trigger::First);
+    }
+    let never = with_another_repository_from_minute_10(|scene| {
+        scene.newest_after(HOUR, Ok(None)).newest(Ok(Some("2026-11-21T09:00:00Z")))
+    });
+    assert_eq!(times(&never.await), [""; 0], "the new repository has a snapshot");
 }
 
 #[tokio::test(start_paused = true)]
