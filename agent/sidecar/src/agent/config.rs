@@ -104,8 +104,8 @@ impl Config {
     }
 
     /// What was written, understood; or every problem, each a sentence that begins with the setting's name.
-    pub fn resolve(raw: Raw) -> Result<Self, Vec<String>> {
-        let mut problems = raw.unknown_problems();
+    pub fn resolve(mut raw: Raw) -> Result<Self, Vec<String>> {
+        let mut problems = std::mem::take(&mut raw.problems);
         let config = Self::resolve_fields(raw, &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
@@ -262,9 +262,10 @@ fn parse_jitter(text: &str) -> Result<Jitter, String> {
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {
+    // All of them are YAML's.
     match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
         _ => Err(format!("{text:?} is neither true nor false")),
     }
 }

@@ -1,74 +1,57 @@
 //! The settings as they are written: in a YAML file, in `PILLION_*` variables, as flags.
 //!
 //! Every field is optional text or a list of it; what it means is decided in one place, after the layers were laid
-//! over each other (flag, environment, file). Unknown fields are kept here so that each can be named.
+//! over each other (flag, environment, file). What cannot be read, and names that no setting has, are kept here as
+//! problems, so that all are told at once.
+
+mod yaml;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Config, Jitter};
 use crate::duration;
 use crate::environment::Environment;
+use yaml::Written;
 
-/// A scalar. YAML may take `10` for a number and `off` for a word: both are text here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Scalar")]
+/// One value, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Text(pub String);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Switch(bool),
-    Whole(i64),
-    Fraction(f64),
-}
-
-impl From<Scalar> for Text {
-    fn from(scalar: Scalar) -> Self {
-        Self(match scalar {
-            Scalar::Text(text) => text,
-            Scalar::Switch(switch) => switch.to_string(),
-            Scalar::Whole(number) => number.to_string(),
-            Scalar::Fraction(number) => number.to_string(),
-        })
-    }
-}
-
-/// A list; one item may stand alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "OneOrMany")]
+/// A list; in the file one item may stand alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct List(pub Vec<Text>);
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(Text),
-    Many(Vec<Text>),
-}
-
-impl From<OneOrMany> for List {
-    fn from(items: OneOrMany) -> Self {
-        Self(match items {
-            OneOrMany::One(item) => vec![item],
-            OneOrMany::Many(items) => items,
-        })
-    }
-}
-
-/// A value that a variable can hold.
-trait FromVariable {
+/// A value that the file and a variable can hold.
+trait Layered: Sized {
+    fn from_file(written: Written) -> Result<Self, String>;
     fn from_variable(text: String) -> Self;
 }
 
-impl FromVariable for Text {
+impl Layered for Text {
+    fn from_file(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Text(text) => Ok(Self(text)),
+            Written::List(_) => Err("is a list: write one value".to_owned()),
+            Written::Other(kind) => Err(format!("is {kind}: write one value")),
+        }
+    }
+
     fn from_variable(text: String) -> Self {
         Self(text)
     }
 }
 
-impl FromVariable for List {
+impl Layered for List {
+    fn from_file(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Text(text) => Ok(Self(vec![Text(text)])),
+            Written::List(items) => Ok(Self(items.into_iter().map(Text).collect())),
+            Written::Other(kind) => Err(format!("is {kind}: write a value or a list of them")),
+        }
+    }
+
     /// One item a line, or where there is one line, separated by commas.
     fn from_variable(text: String) -> Self {
         let separator = if text.contains('\n') { '\n' } else { ',' };
@@ -78,63 +61,77 @@ impl FromVariable for List {
 }
 
 macro_rules! settings {
-    ($($field:ident: $kind:ident, $variable:literal;)*) => {
+    ($($field:ident: $kind:ident, $name:literal, $variable:literal;)*) => {
         /// One layer of settings.
-        #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
+        #[derive(Clone, Debug, Default, Serialize)]
         pub struct Raw {
-            $(#[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$kind>,)*
-            /// What no setting is called: each becomes a problem.
-            #[serde(flatten, skip_serializing)]
-            pub unknown: BTreeMap<String, serde_norway::Value>,
+            $(#[serde(rename = $name, skip_serializing_if = "Option::is_none")] pub $field: Option<$kind>,)*
+            /// What is wrong with how this was written: sentences that begin with the setting's or variable's name.
+            #[serde(skip)]
+            pub problems: Vec<String>,
         }
 
-        const VARIABLES: &[&str] = &[$($variable),*];
+        /// Every setting: its name in the file, and its variable.
+        pub const SETTINGS: &[(&str, &str)] = &[$(($name, $variable)),*];
 
         impl Raw {
             /// This layer over `below`: a field that is set here hides the one there.
             #[must_use]
             pub fn over(mut self, below: Self) -> Self {
-                self.unknown.extend(below.unknown);
-                Self { $($field: self.$field.or(below.$field),)* unknown: self.unknown }
+                self.problems.extend(below.problems);
+                Self { $($field: self.$field.or(below.$field),)* problems: self.problems }
             }
 
             /// The layer of the `PILLION_*` variables.
             pub fn from_environment(environment: &Environment) -> Self {
                 Self {
                     $($field: environment.text($variable).map($kind::from_variable),)*
-                    unknown: BTreeMap::new(),
+                    problems: Vec::new(),
                 }
+            }
+
+            /// The layer of the file.
+            fn from_written(mut written: BTreeMap<String, Written>) -> Self {
+                let mut problems = Vec::new();
+                let layer = Self {
+                    $($field: written.remove($name).and_then(|value| {
+                        let told = |problem| problems.push(format!("{}: {problem}", $name));
+                        $kind::from_file(value).map_err(told).ok()
+                    }),)*
+                    problems: Vec::new(),
+                };
+                problems.extend(written.into_keys().map(|name| format!("{name}: there is no such setting")));
+                Self { problems, ..layer }
             }
         }
     };
 }
 
 settings! {
-    repository: Text, "PILLION_REPOSITORY";
-    sources: List, "PILLION_SOURCES";
-    exclude: List, "PILLION_EXCLUDE";
-    iexclude: List, "PILLION_IEXCLUDE";
-    exclude_file: List, "PILLION_EXCLUDE_FILE";
-    iexclude_file: List, "PILLION_IEXCLUDE_FILE";
-    exclude_if_present: List, "PILLION_EXCLUDE_IF_PRESENT";
-    exclude_larger_than: Text, "PILLION_EXCLUDE_LARGER_THAN";
-    exclude_caches: Text, "PILLION_EXCLUDE_CACHES";
-    schedule: Text, "PILLION_SCHEDULE";
-    time_zone: Text, "PILLION_TIME_ZONE";
-    jitter: Text, "PILLION_JITTER";
-    host: Text, "PILLION_HOST";
-    identity: Text, "PILLION_IDENTITY";
-    tags: List, "PILLION_TAGS";
-    cache_dir: Text, "PILLION_CACHE_DIR";
-    credentials_dir: Text, "PILLION_CREDENTIALS_DIR";
-    retry_lock: Text, "PILLION_RETRY_LOCK";
-    retry_min: Text, "PILLION_RETRY_MIN";
-    retry_max: Text, "PILLION_RETRY_MAX";
-    compression: Text, "PILLION_COMPRESSION";
-    pack_size: Text, "PILLION_PACK_SIZE";
-    log_level: Text, "PILLION_LOG_LEVEL";
-    log_format: Text, "PILLION_LOG_FORMAT";
+    repository: Text, "repository", "PILLION_REPOSITORY";
+    sources: List, "sources", "PILLION_SOURCES";
+    exclude: List, "exclude", "PILLION_EXCLUDE";
+    iexclude: List, "iexclude", "PILLION_IEXCLUDE";
+    exclude_file: List, "excludeFile", "PILLION_EXCLUDE_FILE";
+    iexclude_file: List, "iexcludeFile", "PILLION_IEXCLUDE_FILE";
+    exclude_if_present: List, "excludeIfPresent", "PILLION_EXCLUDE_IF_PRESENT";
+    exclude_larger_than: Text, "excludeLargerThan", "PILLION_EXCLUDE_LARGER_THAN";
+    exclude_caches: Text, "excludeCaches", "PILLION_EXCLUDE_CACHES";
+    schedule: Text, "schedule", "PILLION_SCHEDULE";
+    time_zone: Text, "timeZone", "PILLION_TIME_ZONE";
+    jitter: Text, "jitter", "PILLION_JITTER";
+    host: Text, "host", "PILLION_HOST";
+    identity: Text, "identity", "PILLION_IDENTITY";
+    tags: List, "tags", "PILLION_TAGS";
+    cache_dir: Text, "cacheDir", "PILLION_CACHE_DIR";
+    credentials_dir: Text, "credentialsDir", "PILLION_CREDENTIALS_DIR";
+    retry_lock: Text, "retryLock", "PILLION_RETRY_LOCK";
+    retry_min: Text, "retryMin", "PILLION_RETRY_MIN";
+    retry_max: Text, "retryMax", "PILLION_RETRY_MAX";
+    compression: Text, "compression", "PILLION_COMPRESSION";
+    pack_size: Text, "packSize", "PILLION_PACK_SIZE";
+    log_level: Text, "logLevel", "PILLION_LOG_LEVEL";
+    log_format: Text, "logFormat", "PILLION_LOG_FORMAT";
 }
 
 /// The variable that names the file.
@@ -143,20 +140,16 @@ pub const CONFIG_VARIABLE: &str = "PILLION_CONFIG";
 impl Raw {
     /// Reads the file's text. An empty file sets nothing.
     pub fn from_yaml(text: &str) -> Result<Self, String> {
-        let parsed: Option<Self> = serde_norway::from_str(text).map_err(|e| e.to_string())?;
-        Ok(parsed.unwrap_or_default())
-    }
-
-    pub(super) fn unknown_problems(&self) -> Vec<String> {
-        self.unknown.keys().map(|name| format!("{name}: there is no such setting")).collect()
+        yaml::read(text).map(Self::from_written)
     }
 
     /// What to warn of: variables that look like ours and are not. (Not refused: Kubernetes itself makes such
     /// variables for a Service named `pillion`.)
     pub fn unknown_variables(environment: &Environment) -> Vec<String> {
+        let is_variable = |name: &str| SETTINGS.iter().any(|(_, variable)| *variable == name);
         environment
             .names_with_prefix("PILLION_")
-            .filter(|name| *name != CONFIG_VARIABLE && !VARIABLES.contains(name))
+            .filter(|name| *name != CONFIG_VARIABLE && !is_variable(name))
             .map(str::to_owned)
             .collect()
     }
@@ -195,7 +188,7 @@ impl Raw {
             pack_size: text(&config.pack_size.mebibytes()),
             log_level: text(&config.log.level),
             log_format: text(&config.log.format),
-            unknown: BTreeMap::new(),
+            problems: Vec::new(),
         }
     }
 }

@@ -63,10 +63,16 @@ impl Source {
         std::fs::read_to_string(path).map_err(|e| format!("read {name}: {e}"))
     }
 
+    /// Why the file says nothing.
+    fn unread(&self, why: &dyn std::fmt::Display) -> String {
+        let name = self.file.as_deref().unwrap_or_else(|| "the settings".as_ref());
+        format!("read {}: {why}", name.display())
+    }
+
     fn resolve(&self, text: &str) -> Loaded {
         let file = match Raw::from_yaml(text) {
             Ok(file) => file,
-            Err(problem) => return Loaded::Bad(vec![problem]),
+            Err(problem) => return Loaded::Bad(vec![self.unread(&problem)]),
         };
         let layers = self.flags.clone().over(self.environment.clone()).over(file);
         match Config::resolve(layers) {

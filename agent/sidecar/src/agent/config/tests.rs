@@ -54,7 +54,26 @@ fn every_problem_is_named_at_once() {
 fn text_that_is_no_yaml_mapping_is_one_problem() {
     assert_eq!(resolve("- a\n- b\n").unwrap_err().len(), 1);
     assert_eq!(resolve("a: [").unwrap_err().len(), 1);
+    let mapping = resolve(&format!("{MINIMAL}exclude: {{a: b}}\nhost: [a]\nnope: {{}}\n")).unwrap_err();
+    assert_eq!(
+        mapping,
+        [
+            "exclude: is a mapping: write a value or a list of them",
+            "host: is a list: write one value",
+            "nope: there is no such setting"
+        ]
+    );
     assert_eq!(resolve("").unwrap_err().len(), 3, "repository, sources and schedule are missing");
+}
+
+#[test]
+fn what_yaml_would_take_for_a_number_is_the_text_that_was_written() {
+    let config = resolve(&format!("{MINIMAL}host: 1.10\ntags: [1e3, 0x10, 1.10]\npackSize: 8\n")).unwrap();
+    assert_eq!(config.host, "1.10");
+    assert_eq!(config.tags, ["1e3", "0x10", "1.10"]);
+    assert_eq!(config.pack_size.mebibytes(), 8);
+    assert_eq!(resolve(&config.to_yaml()).unwrap().to_yaml(), config.to_yaml());
+    assert_eq!(resolve(&format!("{MINIMAL}tags: 007\n")).unwrap().tags, ["007"]);
 }
 
 #[test]
