@@ -278,6 +278,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 let wait = config.backoff.wait(failures);
                 tracing::error!(
                     problem = end.message,
+                    hint = end.hint,
                     retry_in_seconds = wait.as_secs(),
                     "cannot see what is in the repository"
                 );

@@ -86,8 +86,21 @@ impl From<pillion_repository::Error> for RunEnd {
     fn from(error: pillion_repository::Error) -> Self {
         match error {
             pillion_repository::Error::Cancelled => Self::stopped(),
-            error => Self::failed(error.to_string(), error.hint()),
+            error => Self::failed(error.to_string(), hint(&error)),
         }
+    }
+}
+
+/// What to do, where the engine's words are those of the command line.
+fn hint(error: &pillion_repository::Error) -> Option<&'static str> {
+    match error {
+        pillion_repository::Error::WrongPassword => {
+            Some("check RESTIC_PASSWORD, the file in credentialsDir and the variable")
+        }
+        pillion_repository::Error::Locked(_) => {
+            Some("wait, set a longer retryLock, or remove a dead process's lock with `pillion unlock`")
+        }
+        error => error.hint(),
     }
 }
 
