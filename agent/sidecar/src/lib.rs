@@ -11,6 +11,7 @@ pub mod agent;
 pub mod cli;
 pub mod duration;
 pub mod environment;
+pub mod file;
 pub mod open;
 pub mod patterns;
 pub mod process;

@@ -1,21 +1,38 @@
 //! Files of patterns, which both doors take: lines as restic reads them, the environment's variables replaced.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use pillion_repository::filter::text;
 
 use crate::environment::Environment;
+use crate::file;
 
+/// More than this is no list that somebody wrote.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// Reads what a person named: it may be a pipe.
 pub fn read(files: &[PathBuf], environment: &Environment) -> anyhow::Result<Vec<Vec<u8>>> {
+    read_by(files, environment, |file| Ok(std::fs::read(file)?))
+}
+
+/// Reads regular files only: what is read for every run must never be waited for.
+pub fn read_regular(files: &[PathBuf], environment: &Environment) -> anyhow::Result<Vec<Vec<u8>>> {
+    read_by(files, environment, |path| Ok(file::read_regular(path, MAX_FILE_BYTES)?.to_vec()))
+}
+
+fn read_by(
+    files: &[PathBuf],
+    environment: &Environment,
+    read: impl Fn(&Path) -> anyhow::Result<Vec<u8>>,
+) -> anyhow::Result<Vec<Vec<u8>>> {
     let lookup = |name: &[u8]| {
         let value = environment.raw(std::str::from_utf8(name).ok()?)?;
         Some(value.as_encoded_bytes().to_vec())
     };
     let mut patterns = Vec::new();
     for file in files {
-        let contents =
-            std::fs::read(file).with_context(|| format!("read patterns from {}", file.display()))?;
+        let contents = read(file).with_context(|| format!("read patterns from {}", file.display()))?;
         patterns.extend(text::patterns(&contents, &lookup));
     }
     Ok(patterns)

@@ -219,7 +219,7 @@ impl Access<'_> {
         let exclude = &self.config.exclude;
         let texts = |patterns: &[String]| patterns.iter().map(|text| text.as_bytes().to_vec()).collect();
         let refused = |problem: String| Error::Refused(problem);
-        let read = |files| patterns::read(files, environment).map_err(|e| refused(format!("{e:#}")));
+        let read = |files| patterns::read_regular(files, environment).map_err(|e| refused(format!("{e:#}")));
         let parsed = Exclusion::parse(ExcludeOptions {
             patterns: PatternOptions {
                 patterns: texts(&exclude.patterns),

@@ -134,6 +134,69 @@ fn an_agent_whose_log_cannot_be_written_goes_on() {
 }
 
 #[test]
+fn a_look_that_fails_tells_what_to_do() {
+    let scene = Scene::new();
+    let config = settings(&scene, "");
+    scene.ok(&["init", "--repo", scene.path("agents").to_str().unwrap()]);
+    std::fs::write(scene.path("RESTIC_PASSWORD"), "wrong").unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    let credentials = format!("{{credentialsDir: {}, ", scene.path(".").display());
+    std::fs::write(&config, text.replacen('{', &credentials, 1)).unwrap();
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    let told = agent.wait_for("cannot see what is in the repository");
+    assert!(told["hint"].as_str().unwrap().contains("credentialsDir"), "{told}");
+    assert_eq!(agent.end(), Some(0));
+}
+
+#[test]
+fn what_is_left_out_is_logged_also_where_the_run_then_fails() {
+    let scene = Scene::new();
+    let config = settings(&scene, "");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let sources = format!("sources: [{0}, {0}/none]", scene.source().display());
+    std::fs::write(&config, text.replace(&format!("sources: {}", scene.source().display()), &sources)).unwrap();
+    std::fs::create_dir(scene.path("cache")).unwrap();
+    std::fs::write(scene.path("cache/spool"), "a file where a directory is to be").unwrap();
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    let told = agent.wait_for("left out");
+    assert!(told["path"].as_str().unwrap().ends_with("/none"), "{told}");
+    agent.wait_for("run failed");
+    assert_eq!(agent.end(), Some(0));
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_blocks_nothing() {
+    let scene = Scene::new();
+    let config = settings(&scene, "");
+    let fifo = |path: &std::path::Path| {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    // In the place of the settings, of the password, and of a file of patterns.
+    fifo(&scene.path("settings"));
+    fifo(&scene.path("RESTIC_PASSWORD"));
+    fifo(&scene.path("patterns"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let with = |name: &str, value: &str| {
+        let file = scene.path(&format!("{name}.yaml"));
+        std::fs::write(&file, text.replacen('{', &format!("{{{name}: {value}, "), 1)).unwrap();
+        file
+    };
+    for (file, message) in [
+        (scene.path("settings"), "the settings are refused"),
+        (with("credentialsDir", scene.path(".").to_str().unwrap()), "cannot see what is in the repository"),
+        (with("excludeFile", scene.path("patterns").to_str().unwrap()), "run failed"),
+    ] {
+        let mut agent = Agent::start(&scene, &["--config", file.to_str().unwrap()]);
+        let told = agent.wait_for(message);
+        let problem = told["problem"].as_str().unwrap();
+        assert!(problem.ends_with("it is no regular file, and nothing else can be read again"), "{told}");
+        assert_eq!(agent.end(), Some(0));
+    }
+    let refused = scene.run(&["agent", "--check-config", "--config", "settings"]);
+    crate::scene::check_failure(&refused, 1, "a pipe");
+}
+
+#[test]
 fn what_was_missed_is_caught_up_with() {
     let scene = Scene::new();
     let config = settings(&scene, "identity: a");

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use crate::environment::Environment;
+use crate::file;
 use crate::secret::Secret;
 
 pub const PASSWORD: &str = "RESTIC_PASSWORD";
@@ -44,18 +45,13 @@ pub fn load(directory: &Path, environment: &Environment) -> Result<Credentials, 
 fn from_directory(directory: &Path) -> Result<Option<Secret>, String> {
     let resolved = directory.join("..data").canonicalize().unwrap_or_else(|_| directory.to_owned());
     let path = resolved.join(PASSWORD);
-    match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.len() > MAX_PASSWORD_BYTES => {
-            return Err(format!("read {}: {} bytes are no password", path.display(), metadata.len()));
-        }
-        Ok(_) => {}
+    let bytes = match file::read_regular(&path, MAX_PASSWORD_BYTES) {
+        Ok(bytes) => bytes,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
         Err(e) => return Err(format!("read {}: {e}", path.display())),
-    }
-    let bytes =
-        zeroize::Zeroizing::new(std::fs::read(&path).map_err(|e| format!("read {}: {e}", path.display()))?);
+    };
     let trimmed = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let trimmed = trimmed.strip_suffix(b"\r").unwrap_or(trimmed);
     match trimmed.is_empty() {

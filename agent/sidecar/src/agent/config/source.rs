@@ -1,10 +1,12 @@
-//! Where settings are read from, again and again: flags and environment never change, the file may.
+//! Where settings are read from, again and again: flags and environment never change, the file may. It has to be a
+//! regular one: a pipe could be read only once.
 
 use std::path::PathBuf;
 
 use super::Config;
 use super::raw::{CONFIG_VARIABLE, Raw};
 use crate::environment::Environment;
+use crate::file;
 
 /// A settings file larger than this is not read: it is a mistaken mount.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -55,12 +57,11 @@ impl Source {
 
     fn read_file(&self) -> Result<String, String> {
         let Some(path) = &self.file else { return Ok(String::new()) };
-        let name = path.display();
-        let size_bytes = std::fs::metadata(path).map_err(|e| format!("read {name}: {e}"))?.len();
-        if size_bytes > MAX_FILE_BYTES {
-            return Err(format!("read {name}: {size_bytes} bytes are too many for settings"));
+        let bytes = file::read_regular(path, MAX_FILE_BYTES).map_err(|e| self.unread(&e))?;
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(e) => Err(self.unread(&e)),
         }
-        std::fs::read_to_string(path).map_err(|e| format!("read {name}: {e}"))
     }
 
     /// Why the file says nothing.

@@ -20,8 +20,12 @@ use pillion_repository::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::record::RunEnd;
+use crate::file;
 
 const NAME: &str = "agent.json";
+
+/// Thousands of repositories: who has so many names them elsewhere.
+const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Content {
@@ -69,7 +73,7 @@ impl Pin {
     pub(super) fn read(cache_directory: &Path, location: &Location) -> Result<Self> {
         let path = cache_directory.join(NAME);
         let shown = || path.display().to_string();
-        let content = match std::fs::read(&path) {
+        let content = match file::read_regular(&path, MAX_BYTES) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
                 Error::Refused(format!(
                     "{} is damaged: {e}; delete it if the repository is the right one",
