@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod preflight;
 pub mod queue;
 pub mod record;
 pub mod run;

@@ -18,10 +18,14 @@ impl Environment {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
-    /// The value as text; one that is not UTF-8 is shown with replacement characters, so that it is refused later
-    /// with its name instead of being taken for missing.
+    /// The value as text; one that is not UTF-8 has replacement characters, so that it is not taken for missing.
     pub fn text(&self, name: &str) -> Option<String> {
         self.raw(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The value as text, or that it is none: for settings, which are refused with their name.
+    pub fn utf8(&self, name: &str) -> Result<Option<&str>, &'static str> {
+        self.raw(name).map(|value| value.to_str().ok_or("is not UTF-8")).transpose()
     }
 
     pub fn path(&self, name: &str) -> Option<PathBuf> {

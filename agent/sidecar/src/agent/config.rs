@@ -13,6 +13,7 @@ use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use pillion_backend::location::Location;
+use pillion_repository::filter::{Case, ExcludeOptions, Exclusion, PatternList};
 
 use crate::agent::schedule::{Schedule, parse_zone};
 use crate::duration;
@@ -125,11 +126,11 @@ impl Config {
         let host = read.optional("host", raw.host, parse_host);
         let tags = read.list("tags", raw.tags, parse_tag);
         let exclude = Exclude {
-            patterns: read.list("exclude", raw.exclude, keep),
-            insensitive_patterns: read.list("iexclude", raw.iexclude, keep),
+            patterns: read.list("exclude", raw.exclude, parse_pattern),
+            insensitive_patterns: read.list("iexclude", raw.iexclude, parse_pattern),
             files: read.list("excludeFile", raw.exclude_file, absolute_path),
             insensitive_files: read.list("iexcludeFile", raw.iexclude_file, absolute_path),
-            if_present: read.list("excludeIfPresent", raw.exclude_if_present, keep),
+            if_present: read.list("excludeIfPresent", raw.exclude_if_present, parse_marker),
             larger_than_bytes: read.optional("excludeLargerThan", raw.exclude_larger_than, parse_size_bytes),
             caches: read.optional("excludeCaches", raw.exclude_caches, parse_switch).unwrap_or(false),
         };
@@ -237,14 +238,29 @@ fn parse_location(text: &str) -> Result<Location, String> {
     Location::parse(text).map_err(|e| e.to_string())
 }
 
-fn keep(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
+/// Whether case counts makes no difference to what is a pattern.
+fn parse_pattern(text: &str) -> Result<String, String> {
+    match PatternList::parse("", &[text], Case::Sensitive) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("{text:?} is no pattern")),
+    }
+}
+
+fn parse_marker(text: &str) -> Result<String, String> {
+    let if_present = vec![text.as_bytes().to_vec()];
+    match Exclusion::parse(ExcludeOptions { if_present, ..ExcludeOptions::default() }) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("{text:?} names no file")),
+    }
 }
 
 fn absolute_path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if !path.is_absolute() {
         return Err(format!("{text:?} is no absolute path"));
+    }
+    if text.contains('\0') {
+        return Err(format!("{text:?} holds a zero byte"));
     }
     if path.components().any(|component| component == Component::ParentDir) {
         return Err(format!("{text:?} holds `..`: write the path itself"));

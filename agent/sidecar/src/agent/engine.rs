@@ -1,9 +1,10 @@
 //! The resident engine: a run of the agent as a job on the repository.
 //!
 //! Relies on `pillion_repository` for all that is read and written; here is which repository may be used ([`pin`]), what
-//! the job is told, and what is remembered of how it went ([`faults`]). The work is done on a thread that may block. A
+//! the job is told (what it leaves out: [`exclusion`]), and what is remembered of how it went ([`faults`]). The work is done on a thread that may block. A
 //! panic there ends the run and nothing else.
 
+pub mod exclusion;
 mod faults;
 mod pin;
 #[cfg(test)]
@@ -18,8 +19,6 @@ use chrono::{DateTime, Utc};
 use pillion_backend::retry::Hook;
 use pillion_repository::backup::{self, Mounts, Parent, Report, Source, SourcePaths};
 use pillion_repository::event::{Progress, Reporter};
-use pillion_repository::filter::PatternOptions;
-use pillion_repository::filter::exclude::{ExcludeOptions, Exclusion};
 use pillion_repository::format::snapshot::Snapshot;
 use pillion_repository::lock::{self, Holder};
 use pillion_repository::repository::{self, Creator, Repository, Settings};
@@ -37,7 +36,7 @@ use crate::environment::Environment;
 use crate::open::{open_backend, retry_sentence};
 use crate::process::Process;
 use crate::secret::Secret;
-use crate::{VERSION, patterns};
+use crate::VERSION;
 use faults::Faults;
 use pin::{Pin, Refusal};
 
@@ -179,7 +178,7 @@ impl Access<'_> {
 
     fn options(&self, process: &Process, environment: &Environment) -> Result<backup::Options> {
         let config = self.config;
-        let exclusion = self.exclusion(environment)?;
+        let exclusion = exclusion::of(config, environment).map_err(Error::Refused)?;
         // Never a pod's own name: the rule that a dead process on the same host leaves a stale lock must not be
         // applied from another container, where the same process ID means another process.
         let holder = Holder {
@@ -213,28 +212,6 @@ impl Access<'_> {
                 timing: lock::Timing::default(),
             }),
         })
-    }
-
-    fn exclusion(&self, environment: &Environment) -> Result<Exclusion> {
-        let exclude = &self.config.exclude;
-        let texts = |patterns: &[String]| patterns.iter().map(|text| text.as_bytes().to_vec()).collect();
-        let refused = |problem: String| Error::Refused(problem);
-        let read = |files| patterns::read_regular(files, environment).map_err(|e| refused(format!("{e:#}")));
-        let parsed = Exclusion::parse(ExcludeOptions {
-            patterns: PatternOptions {
-                patterns: texts(&exclude.patterns),
-                insensitive_patterns: texts(&exclude.insensitive_patterns),
-                file_patterns: read(&exclude.files)?,
-                insensitive_file_patterns: read(&exclude.insensitive_files)?,
-            },
-            if_present: texts(&exclude.if_present),
-            caches: exclude.caches,
-            larger_than: exclude.larger_than_bytes.map(|bytes| bytes.to_string()),
-            target_devices: None,
-            own_directories: vec![bytes(&self.config.cache_directory)],
-            built_in_roots: self.config.sources.iter().map(|source| bytes(source)).collect(),
-        });
-        parsed.map_err(|e| refused(e.to_string()))
     }
 }
 

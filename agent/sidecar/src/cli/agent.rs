@@ -11,8 +11,9 @@ use super::signal;
 use crate::agent::config::raw::Raw;
 use crate::agent::config::{Loaded, Log, Source};
 use crate::agent::engine::Resident;
+use crate::agent::preflight::Findings;
 use crate::agent::run::Engine;
-use crate::agent::{Agent, SystemClock, sample};
+use crate::agent::{Agent, SystemClock, preflight, sample};
 use crate::environment::Environment;
 use crate::telemetry;
 
@@ -40,16 +41,22 @@ pub fn check_config(
         output.problem(&format!("Warning: {name} means nothing to me"));
     }
     let mut source = Source::new(global.as_settings(), environment, options.config.clone());
-    match source.load() {
-        Loaded::Good(config) => {
-            output.line(config.to_yaml().trim_end());
-            Ok(())
-        }
-        Loaded::Bad(problems) => {
-            Err(Failure::new(format!("the settings are refused: {}", problems.join("; "))))
-        }
-        Loaded::Unchanged => Err(Failure::new("the settings were read before")),
+    let refused =
+        |problems: &[String]| Failure::new(format!("the settings are refused: {}", problems.join("; ")));
+    let config = match source.load() {
+        Loaded::Good(config) => config,
+        Loaded::Bad(problems) => return Err(refused(&problems)),
+        Loaded::Unchanged => return Err(Failure::new("the settings were read before")),
+    };
+    let Findings { problems, warnings } = preflight::look(&config, environment);
+    for warning in warnings {
+        output.warning(&warning);
     }
+    if !problems.is_empty() {
+        return Err(refused(&problems));
+    }
+    output.line(config.to_yaml().trim_end());
+    Ok(())
 }
 
 pub fn run(options: &Options, global: &global::Options, environment: &Environment) -> Result<(), Failure> {

@@ -128,9 +128,11 @@ impl Options {
 
     /// The flags as a layer of the agent's settings.
     pub fn as_settings(&self) -> Raw {
+        let cache_dir = self.cache_dir.as_deref().map(|path| path.to_str().ok_or("--cache-dir: is not UTF-8"));
         Raw {
+            problems: cache_dir.and_then(Result::err).map(str::to_owned).into_iter().collect(),
             repository: self.repo.clone().map(Text),
-            cache_dir: self.cache_dir.as_ref().map(|path| Text(path.to_string_lossy().into_owned())),
+            cache_dir: cache_dir.and_then(Result::ok).map(|path| Text(path.to_owned())),
             retry_lock: self.retry_lock.map(|wait| Text(duration::format(wait))),
             compression: self.compression.map(|mode| Text(mode.to_string())),
             pack_size: self.pack_size.map(|size| Text(size.mebibytes().to_string())),

@@ -1,6 +1,8 @@
 //! The resident door: first snapshot, catch-up, an orderly end, and staying up whatever the settings hold.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -245,6 +247,37 @@ fn bad_settings_are_a_state_and_good_ones_are_taken_over() {
     assert_eq!(agent.wait_for("run ended")["outcome"], "Complete");
     assert_eq!(agent.end(), Some(0));
     assert!(scene.ok(&["agent", "--check-config", "--config", &config]).contains("schedule:"));
+}
+
+#[test]
+fn a_check_of_the_settings_refuses_what_every_run_would_refuse() {
+    let scene = Scene::new();
+    let config = settings(&scene, "");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let check = |variables: &[(&str, &OsStr)]| {
+        let mut command = Agent::command(&scene, &["--check-config", "--config", &config]);
+        let printed = command.stdout(Stdio::piped()).envs(variables.iter().copied()).output().unwrap();
+        crate::scene::Printed::from(printed)
+    };
+    std::os::unix::fs::symlink("source", scene.path("symlink")).unwrap();
+    for (name, value) in [
+        ("REPOSITORY", OsStr::new("s3:https://x/y")),
+        ("REPOSITORY", OsStr::new("s3:")),
+        ("EXCLUDE", OsStr::new("[")),
+        ("EXCLUDE_FILE", OsStr::new("/nonexistent")),
+        ("SOURCES", scene.path("symlink").as_os_str()),
+        ("SOURCES", OsStr::from_bytes(b"/a\xff")),
+    ] {
+        let refused = check(&[(&format!("PILLION_{name}"), value)]);
+        crate::scene::check_failure(&refused, 1, name);
+        let named = name.replace("_F", "F").to_lowercase();
+        assert!(refused.err.to_lowercase().replace("pillion_", "").contains(&format!(": {named}: ")), "{}", refused.err);
+    }
+    std::fs::write(&config, text.replace("/source,", "/later,")).unwrap();
+    let warned = check(&[]);
+    assert_eq!(warned.code, 0, "{}", warned.err);
+    assert!(warned.err.starts_with("Warning: sources: ") && warned.err.contains("/later"), "{}", warned.err);
+    assert!(warned.out.contains("/later"), "{}", warned.out);
 }
 
 #[test]

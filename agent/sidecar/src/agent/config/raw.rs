@@ -84,10 +84,16 @@ macro_rules! settings {
 
             /// The layer of the `PILLION_*` variables.
             pub fn from_environment(environment: &Environment) -> Self {
-                Self {
-                    $($field: environment.text($variable).map($kind::from_variable),)*
+                let mut problems = Vec::new();
+                let mut text = |name: &str| {
+                    let told = |problem| problems.push(format!("{name}: {problem}"));
+                    environment.utf8(name).map_err(told).ok().flatten().map(str::to_owned)
+                };
+                let layer = Self {
+                    $($field: text($variable).map($kind::from_variable),)*
                     problems: Vec::new(),
-                }
+                };
+                Self { problems, ..layer }
             }
 
             /// The layer of the file.

@@ -77,6 +77,30 @@ fn what_yaml_would_take_for_a_number_is_the_text_that_was_written() {
 }
 
 #[test]
+fn what_every_run_would_refuse_is_refused_with_the_setting_s_name() {
+    for (setting, problem) in [
+        ("exclude: ['[']", "exclude: \"[\" is no pattern"),
+        ("exclude: ['ok', 'a[']", "exclude: \"a[\" is no pattern"),
+        ("iexclude: '[]'", "iexclude: \"[]\" is no pattern"),
+        ("excludeIfPresent: ':x'", "excludeIfPresent: \":x\" names no file"),
+        ("excludeFile: \"/a\\0b\"", "excludeFile: \"/a\\0b\" holds a zero byte"),
+    ] {
+        assert_eq!(resolve(&format!("{MINIMAL}{setting}\n")).unwrap_err(), [problem]);
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_refused_with_its_name() {
+    use std::os::unix::ffi::OsStringExt;
+    for (_, variable) in raw::SETTINGS {
+        let value = std::ffi::OsString::from_vec(b"/a\xff".to_vec());
+        let environment = Environment::from_iter([(*variable, value)]);
+        let layers = Raw::from_environment(&environment).over(Raw::from_yaml(MINIMAL).unwrap());
+        assert_eq!(Config::resolve(layers).unwrap_err(), [format!("{variable}: is not UTF-8")]);
+    }
+}
+
+#[test]
 fn a_flag_hides_a_variable_and_a_variable_hides_the_file() {
     let environment = Environment::from_iter([
         ("PILLION_HOST", "from-variable"),

@@ -1,0 +1,47 @@
+//! What a run leaves out: the settings, with what is in the files they name.
+//!
+//! The files are read anew for each run, as a person's command does; `--check-config` reads them too. What is wrong is
+//! said with the setting's name: nobody wrote an option of the command line here.
+
+use std::path::PathBuf;
+
+use pillion_repository::filter::{Case, ExcludeOptions, Exclusion, PatternList, PatternOptions};
+
+use super::bytes;
+use crate::agent::config::Config;
+use crate::environment::Environment;
+use crate::patterns;
+
+/// The exclusion of a run. The error is one sentence.
+pub fn of(config: &Config, environment: &Environment) -> Result<Exclusion, String> {
+    let exclude = &config.exclude;
+    let texts = |patterns: &[String]| patterns.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let read = |name, files, case| read(name, files, case, environment);
+    let parsed = Exclusion::parse(ExcludeOptions {
+        patterns: PatternOptions {
+            patterns: texts(&exclude.patterns),
+            insensitive_patterns: texts(&exclude.insensitive_patterns),
+            file_patterns: read("excludeFile", &exclude.files, Case::Sensitive)?,
+            insensitive_file_patterns: read("iexcludeFile", &exclude.insensitive_files, Case::Insensitive)?,
+        },
+        if_present: texts(&exclude.if_present),
+        caches: exclude.caches,
+        larger_than: exclude.larger_than_bytes.map(|bytes| bytes.to_string()),
+        target_devices: None,
+        own_directories: vec![bytes(&config.cache_directory)],
+        built_in_roots: config.sources.iter().map(|source| bytes(source)).collect(),
+    });
+    parsed.map_err(|e| e.to_string())
+}
+
+/// The patterns of the files that the setting `name` names.
+fn read(
+    name: &'static str,
+    files: &[PathBuf],
+    case: Case,
+    environment: &Environment,
+) -> Result<Vec<Vec<u8>>, String> {
+    let patterns = patterns::read_regular(files, environment).map_err(|e| format!("{name}: {e:#}"))?;
+    PatternList::parse(name, &patterns, case).map_err(|e| e.to_string())?;
+    Ok(patterns)
+}
