@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::{Arg, Args, Command};
+
 use super::failure::Failure;
 use super::global;
 use super::output::Output;
@@ -17,7 +19,44 @@ use crate::agent::{Agent, SystemClock, preflight, sample};
 use crate::environment::Environment;
 use crate::telemetry;
 
+const HELP: &str = "\
+An option stands before the PILLION_* variable of its setting, and that before the file. The README has all settings.
+The settings file is read again and again, so it has to be a regular file.
+
+The password is RESTIC_PASSWORD: a file of that name in the directory credentialsDir (default:
+/etc/pillion/credentials), or the variable. No other RESTIC_* variable is read.
+
+SIGTERM or SIGINT ends the agent: the run under way is stopped in order, and what it stored is used by the next. A
+second one ends it at once, with exit code 130.";
+
+/// The shared options that stand for a setting, and what they are to the agent.
+const SHARED: [(&str, &str); 5] = [
+    ("repo", "Repository to back up to, made if there is none yet (default: the setting repository)"),
+    ("retry-lock", "How long to wait for a lock (default: the setting retryLock, or 10m)"),
+    ("cache-dir", "Set the cache directory (default: the setting cacheDir, or /var/cache/pillion)"),
+    (
+        "compression",
+        "Compression mode, one of (auto|off|fastest|better|max) (default: the setting compression, or auto)",
+    ),
+    ("pack-size", "Set target pack size in MiB (default: the setting packSize, or 16)"),
+];
+
+/// The options that every command has, as the help of this one shows them: what means nothing here is not shown.
+fn shared() -> Vec<Arg> {
+    let command = global::Options::augment_args(Command::new("agent"));
+    let told = |argument: &Arg| {
+        let argument = argument.clone();
+        let name = argument.get_long().unwrap_or_default();
+        match SHARED.iter().find(|(shared, _)| *shared == name) {
+            Some((_, help)) => argument.help(*help),
+            None => argument.hide(true),
+        }
+    };
+    command.get_arguments().map(told).collect()
+}
+
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(after_help = HELP, args = shared())]
 pub struct Options {
     /// The settings file (default: $PILLION_CONFIG; without one, PILLION_* variables alone)
     #[arg(long, value_name = "FILE")]
@@ -30,6 +69,32 @@ pub struct Options {
     pub sample: Option<PathBuf>,
 }
 
+const PASSWORD: &str =
+    "the agent's password is RESTIC_PASSWORD: a file of that name in credentialsDir, or the variable";
+
+/// Options that every command takes and that mean nothing here, each with what to do instead. Ignored, they would be
+/// believed.
+const FOREIGN: [(&str, fn(&global::Options) -> bool, &str); 9] = [
+    ("repository-file", |global| global.repository_file.is_some(), "name the repository itself, with --repo"),
+    ("password-file", |global| global.password_file.is_some(), PASSWORD),
+    ("password-command", |global| global.password_command.is_some(), PASSWORD),
+    ("insecure-no-password", |global| global.insecure_no_password, PASSWORD),
+    ("no-lock", |global| global.no_lock, "an agent writes, so it locks"),
+    ("no-cache", |global| global.no_cache, "an agent remembers in its cache which repository is its own"),
+    ("json", |global| global.json, "set logFormat: json"),
+    ("quiet", |global| global.quiet, "set logLevel: warn"),
+    ("verbose", |global| !global.verbose.is_empty(), "set logLevel: debug"),
+];
+
+fn refuse_foreign(global: &global::Options) -> Result<(), Failure> {
+    match FOREIGN.iter().find(|(_, is_given, _)| is_given(global)) {
+        Some((name, _, instead)) => {
+            Err(Failure::new(format!("--{name} means nothing to the agent")).hint(*instead))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Prints the settings as they are understood, without any secret; fails with every problem at once.
 pub fn check_config(
     options: &Options,
@@ -37,6 +102,7 @@ pub fn check_config(
     environment: &Environment,
     output: &Output,
 ) -> Result<(), Failure> {
+    refuse_foreign(global)?;
     for name in Raw::unknown_variables(environment) {
         output.problem(&format!("Warning: {name} means nothing to me"));
     }
@@ -70,6 +136,7 @@ pub fn serve<E: Engine>(
     environment: &Environment,
     engine: E,
 ) -> Result<(), Failure> {
+    refuse_foreign(global)?;
     let file = match &options.sample {
         Some(directory) => Some(sample::make(directory)?),
         None => options.config.clone(),
@@ -91,4 +158,59 @@ pub fn serve<E: Engine>(
         Agent::new(Arc::new(engine), SystemClock, source, environment.clone()).serve(stop).await;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::{self, Cli};
+
+    fn refusal(line: &str) -> Option<Failure> {
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        assert!(matches!(cli.command, cli::Command::Agent(_)), "{line}");
+        refuse_foreign(&cli.global).err()
+    }
+
+    #[test]
+    fn an_option_is_honoured_or_refused_and_never_ignored() {
+        let value = |name: &str| match name {
+            "repository-file" | "password-file" | "password-command" => "=x",
+            "repo" | "cache-dir" => "=/x",
+            "retry-lock" => "=5m",
+            "compression" => "=max",
+            "pack-size" => "=8",
+            _ => "",
+        };
+        let help = Cli::try_parse_from(["pillion", "help", "agent"]).unwrap_err().to_string();
+        assert!(!help.contains("$RESTIC_"), "{help}");
+        for argument in Cli::command().get_arguments().filter(|argument| argument.is_global_set()) {
+            let name = argument.get_long().expect("every option has a long name");
+            let line = format!("pillion agent --{name}{}", value(name));
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let settings = serde_norway::to_string(&cli.global.as_settings()).unwrap();
+            match refusal(&line) {
+                Some(failure) => {
+                    assert_eq!(failure.message, format!("--{name} means nothing to the agent"));
+                    assert!(failure.hint.is_some() && settings.trim() == "{}", "{line}: {settings}");
+                    assert!(!help.contains(&format!("--{name}")), "{help}");
+                }
+                None => {
+                    assert_ne!(settings.trim(), "{}", "{line} is ignored");
+                    assert!(help.contains(&format!("--{name}")), "{help}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn both_ways_into_the_agent_refuse() {
+        let global = global::Options { no_lock: true, ..global::Options::default() };
+        let environment = Environment::default();
+        let output = global.output(&environment).unwrap();
+        let (options, message) = (Options::default(), "--no-lock means nothing to the agent");
+        assert_eq!(check_config(&options, &global, &environment, &output).unwrap_err().message, message);
+        assert_eq!(run(&options, &global, &environment).unwrap_err().message, message);
+    }
 }
