@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
+use crate::telemetry;
 use config::{Config, Jitter, Loaded, Source, secret};
 use queue::Queue;
 use record::{Outcome, RunEnd, RunRecord};
@@ -135,6 +136,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         match self.source.load() {
             Loaded::Unchanged => {}
             Loaded::Good(config) => {
+                telemetry::change(config.log.level, config.log.format);
                 tracing::info!(
                     schedule = config.schedule.expression(),
                     zone = %config.schedule.zone(),

@@ -7,8 +7,12 @@
 use std::fmt;
 use std::io::IsTerminal;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogLevel {
@@ -72,21 +76,50 @@ impl fmt::Display for LogFormat {
     }
 }
 
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// What can be changed of the log while it is written.
+struct Log {
+    level: reload::Handle<LevelFilter, Layered<reload::Layer<Lines, Registry>, Registry>>,
+    lines: reload::Handle<Lines, Registry>,
+}
+
+/// The log is the process's own, as standard error is.
+static LOG: OnceLock<Log> = OnceLock::new();
+
 /// Starts logging, once for the process; a second call changes nothing.
 pub fn start(level: LogLevel, format: LogFormat) {
+    let (lines, lines_handle) = reload::Layer::new(lines(format));
+    let (level, level_handle) = reload::Layer::new(filter(level));
+    // The only failure is that logging was started before, which is what was asked for.
+    if tracing_subscriber::registry().with(lines).with(level).try_init().is_ok() {
+        LOG.get_or_init(|| Log { level: level_handle, lines: lines_handle });
+    }
+}
+
+/// From here on logs with this level and in this format, if logging was started.
+pub fn change(level: LogLevel, format: LogFormat) {
+    let Some(log) = LOG.get() else { return };
+    let changed = log.lines.reload(lines(format)).and_then(|()| log.level.reload(filter(level)));
+    if let Err(error) = changed {
+        tracing::warn!(%error, "the log goes on as it was");
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    LEVELS.iter().find(|(known, ..)| *known == level).map_or(LevelFilter::INFO, |(.., filter)| *filter)
+}
+
+fn lines(format: LogFormat) -> Lines {
     let is_terminal = std::io::stderr().is_terminal();
-    let filter =
-        LEVELS.iter().find(|(known, ..)| *known == level).map_or(LevelFilter::INFO, |(.., filter)| *filter);
-    let builder = tracing_subscriber::fmt()
-        .with_max_level(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false)
         // It would tell of a failed write by `eprintln!`, to where writing has just failed.
         .log_internal_errors(false);
-    // The only failure is that logging was started before, which is what was asked for.
-    let _ = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Auto if !is_terminal => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text | LogFormat::Auto => builder.with_ansi(is_terminal).try_init(),
-    };
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Auto if !is_terminal => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text | LogFormat::Auto => lines.with_ansi(is_terminal).boxed(),
+    }
 }

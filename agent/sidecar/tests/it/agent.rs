@@ -40,13 +40,18 @@ impl Agent {
 
     /// Reads the log up to the message.
     fn wait_for(&mut self, message: &str) -> Value {
+        let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")) };
+        parse(&self.wait_for_line(|line| parse(line)["message"] == message))
+    }
+
+    /// Reads the log up to a line.
+    fn wait_for_line(&mut self, is_meant: impl Fn(&str) -> bool) -> String {
         let mut read = String::new();
         loop {
             let line = self.log.recv_timeout(PATIENCE);
-            let line = line.unwrap_or_else(|e| panic!("{e} while waiting for {message:?}: {read}"));
-            let event: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
-            if event["message"] == message {
-                return event;
+            let line = line.unwrap_or_else(|e| panic!("{e} after {read}"));
+            if is_meant(&line) {
+                return line;
             }
             read += &line;
         }
@@ -278,6 +283,23 @@ fn a_check_of_the_settings_refuses_what_every_run_would_refuse() {
     assert_eq!(warned.code, 0, "{}", warned.err);
     assert!(warned.err.starts_with("Warning: sources: ") && warned.err.contains("/later"), "{}", warned.err);
     assert!(warned.out.contains("/later"), "{}", warned.out);
+}
+
+#[test]
+fn the_log_changes_with_the_settings() {
+    let scene = Scene::new();
+    let config = settings(&scene, "");
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    agent.wait_for("run ended");
+    // Another host has no snapshot yet, so there is a run, and what it tells at this level was hidden before.
+    settings(&scene, "logLevel: debug, logFormat: text, host: another");
+    let taken_over = agent.wait_for_line(|line| line.contains("settings taken over"));
+    assert!(taken_over.contains(" INFO settings taken over"), "{taken_over}");
+    agent.wait_for_line(|line| line.contains("DEBUG"));
+    agent.wait_for_line(|line| line.contains("run ended"));
+    signal(agent.child.id(), "TERM");
+    agent.wait_for_line(|line| line.contains("INFO stopped"));
+    assert_eq!(agent.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
