@@ -11,7 +11,7 @@ mod pin;
 mod tests;
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,11 +115,18 @@ impl Access<'_> {
     fn is_own(&self, snapshot: &Snapshot) -> bool {
         match self.config.identity_tag() {
             Some(tag) => snapshot.tags.contains(&tag),
-            None => {
-                let sources = self.config.sources.iter().map(|source| source.to_string_lossy().into_owned());
-                snapshot.hostname == self.config.host && snapshot.has_paths(&sources.collect::<Vec<_>>())
-            }
+            None => snapshot.hostname == self.config.host && self.holds_the_sources(snapshot),
         }
+    }
+
+    /// Whether a run of now would find no source that the snapshot lacks. A snapshot lists what was there: to ask for a
+    /// source that is missing for good would make every start a first run, while one that was missing then and is there
+    /// now does ask for a run.
+    fn holds_the_sources(&self, snapshot: &Snapshot) -> bool {
+        let is_listed = |source: &Path| snapshot.has_paths(&[source.to_string_lossy().into_owned()]);
+        let (listed, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
+            self.config.sources.iter().partition(|source| is_listed(source));
+        !listed.is_empty() && others.iter().all(|source| source::open_without_links(&bytes(source)).is_err())
     }
 
     fn back_up(&self, process: Process, environment: &Environment) -> Result<RunEnd, Refusal> {

@@ -36,11 +36,8 @@ impl Scene {
         Arc::new(Config::resolve(Raw::from_yaml(&yaml).unwrap()).unwrap())
     }
 
-    fn job<T: Send + 'static>(&self, work: impl FnOnce(&Access<'_>) -> T + Send + 'static) -> T {
-        let runtime = crate::cli::session::runtime().unwrap();
-        let (config, password) = (self.config(), Secret::new("x"));
-        let cancel = CancellationToken::new();
-        work(&Access { config: &config, password: &password, cancel, runtime: runtime.handle().clone() })
+    fn job<T>(&self, work: impl FnOnce(&Access<'_>) -> T) -> T {
+        job_of(&self.config(), work)
     }
 
     fn run(&self) -> RunEnd {
@@ -66,6 +63,17 @@ impl Scene {
             opened.load_snapshots().unwrap().0.into_iter().map(|(_, snapshot)| snapshot).collect()
         })
     }
+}
+
+fn job_of<T>(config: &Config, work: impl FnOnce(&Access<'_>) -> T) -> T {
+    let runtime = crate::cli::session::runtime().unwrap();
+    let (password, cancel) = (Secret::new("x"), CancellationToken::new());
+    work(&Access { config, password: &password, cancel, runtime: runtime.handle().clone() })
+}
+
+fn back_up(config: &Config) -> RunEnd {
+    let environment = Environment::default();
+    job_of(config, |access| access.back_up(Process::current(&environment), &environment).unwrap())
 }
 
 #[test]
@@ -213,15 +221,27 @@ fn what_is_left_out_makes_the_run_incomplete_and_is_named() {
     std::os::unix::fs::symlink("/etc", scene.path("linked")).unwrap();
     let mut config = (*scene.config()).clone();
     config.sources.push(scene.path("linked"));
-    let process = Process::current(&Environment::default());
-    let runtime = crate::cli::session::runtime().unwrap();
-    let access = Access {
-        config: &config,
-        password: &Secret::new("x"),
-        cancel: CancellationToken::new(),
-        runtime: runtime.handle().clone(),
-    };
-    let end = access.back_up(process, &Environment::default()).unwrap();
+    let end = back_up(&config);
     assert_eq!((end.outcome, end.skipped), (Outcome::Incomplete, 1), "{end:?}");
     assert!(end.message.starts_with("1 left out (") && end.message.contains("/linked"), "{}", end.message);
+}
+
+#[test]
+fn a_source_that_is_missing_for_good_does_not_make_every_start_a_first_one() {
+    let scene = Scene::new();
+    let mut config = (*scene.config()).clone();
+    config.identity = None;
+    config.sources.push(scene.path("later"));
+    let has_newest = |config: &Config| job_of(config, |access| access.newest_snapshot().unwrap().is_some());
+    assert_eq!(back_up(&config).outcome, Outcome::Incomplete);
+    assert!(has_newest(&config), "another run would hold no more");
+    fs::create_dir(scene.path("later")).unwrap();
+    assert!(!has_newest(&config), "no snapshot holds what is there now");
+    assert_eq!(back_up(&config).outcome, Outcome::Complete);
+    assert!(has_newest(&config));
+
+    let other_host = Config { host: "other".to_owned(), ..config.clone() };
+    assert!(!has_newest(&other_host));
+    let others = Config { sources: vec![scene.path("none")], ..config };
+    assert!(!has_newest(&others), "a snapshot that holds no source at all is none of this agent's");
 }
