@@ -17,7 +17,10 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Zeroizing<Vec<u8>>> {
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is no regular file, and nothing else can be read again"));
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            "it is no regular file, and nothing else can be read again",
+        ));
     }
     // Enough from the start, so that no part of a password is left behind where the buffer was before it grew.
     let expected_bytes = usize::try_from(metadata.len().min(max_bytes)).unwrap_or(0).max(4096);

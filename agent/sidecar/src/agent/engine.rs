@@ -32,11 +32,11 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::record::{Outcome, RunEnd};
 use super::run::{Engine, RunRequest};
+use crate::VERSION;
 use crate::environment::Environment;
 use crate::open::{open_backend, retry_sentence};
 use crate::process::Process;
 use crate::secret::Secret;
-use crate::VERSION;
 use faults::Faults;
 use pin::{Pin, Refusal};
 

@@ -308,10 +308,9 @@ async fn a_run_that_began_under_older_settings_does_not_stand_for_the_first_one_
 async fn a_look_that_began_under_older_settings_answers_nothing_for_the_new() {
     let fresh = Ok(Some("2026-11-21T09:00:00Z"));
     for found in [fresh, Err(RunEnd::replaced("another".to_owned(), None))] {
-        let begun = with_another_repository_from_minute_10(|scene| {
-            scene.newest_after(HOUR, found).newest(Ok(None))
-        })
-        .await;
+        let begun =
+            with_another_repository_from_minute_10(|scene| scene.newest_after(HOUR, found).newest(Ok(None)))
+                .await;
         assert_eq!(times(&begun), ["21 11:00:00"]);
         assert_eq!(begun[0].1, Trigger::First);
     }

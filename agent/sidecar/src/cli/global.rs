@@ -128,7 +128,8 @@ impl Options {
 
     /// The flags as a layer of the agent's settings.
     pub fn as_settings(&self) -> Raw {
-        let cache_dir = self.cache_dir.as_deref().map(|path| path.to_str().ok_or("--cache-dir: is not UTF-8"));
+        let cache_dir =
+            self.cache_dir.as_deref().map(|path| path.to_str().ok_or("--cache-dir: is not UTF-8"));
         Raw {
             problems: cache_dir.and_then(Result::err).map(str::to_owned).into_iter().collect(),
             repository: self.repo.clone().map(Text),

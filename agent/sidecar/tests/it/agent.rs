@@ -40,7 +40,8 @@ impl Agent {
 
     /// Reads the log up to the message.
     fn wait_for(&mut self, message: &str) -> Value {
-        let parse = |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")) };
+        let parse =
+            |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")) };
         parse(&self.wait_for_line(|line| parse(line)["message"] == message))
     }
 
@@ -161,7 +162,8 @@ fn what_is_left_out_is_logged_also_where_the_run_then_fails() {
     let config = settings(&scene, "");
     let text = std::fs::read_to_string(&config).unwrap();
     let sources = format!("sources: [{0}, {0}/none]", scene.source().display());
-    std::fs::write(&config, text.replace(&format!("sources: {}", scene.source().display()), &sources)).unwrap();
+    std::fs::write(&config, text.replace(&format!("sources: {}", scene.source().display()), &sources))
+        .unwrap();
     std::fs::create_dir(scene.path("cache")).unwrap();
     std::fs::write(scene.path("cache/spool"), "a file where a directory is to be").unwrap();
     let mut agent = Agent::start(&scene, &["--config", &config]);
@@ -276,7 +278,11 @@ fn a_check_of_the_settings_refuses_what_every_run_would_refuse() {
         let refused = check(&[(&format!("PILLION_{name}"), value)]);
         crate::scene::check_failure(&refused, 1, name);
         let named = name.replace("_F", "F").to_lowercase();
-        assert!(refused.err.to_lowercase().replace("pillion_", "").contains(&format!(": {named}: ")), "{}", refused.err);
+        assert!(
+            refused.err.to_lowercase().replace("pillion_", "").contains(&format!(": {named}: ")),
+            "{}",
+            refused.err
+        );
     }
     std::fs::write(&config, text.replace("/source,", "/later,")).unwrap();
     let warned = check(&[]);

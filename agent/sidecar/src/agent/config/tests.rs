@@ -200,3 +200,35 @@ fn only_one_line_end_is_taken_off_a_mounted_password() {
     }
     assert!(secret::load(mounted("\n").path(), &Environment::default()).unwrap_err().contains("is empty"));
 }
+
+/// The cells of the first three columns of the README's table, less their backticks.
+fn documented() -> Vec<[&'static str; 3]> {
+    let page = include_str!("../../../../../README.md");
+    let (_, section) = page.split_once("\n### Settings\n").expect("the page has the section");
+    let rows =
+        section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |row: &'static str| {
+        let mut cells = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`'));
+        std::array::from_fn(|_| cells.next().unwrap_or_default())
+    };
+    rows.skip(2).map(cells).collect()
+}
+
+#[test]
+fn the_readme_has_every_setting_with_its_variable_and_default() {
+    let documented = documented();
+    let names: Vec<_> = documented.iter().map(|[name, variable, _]| (*name, *variable)).collect();
+    assert_eq!(names, raw::SETTINGS);
+
+    let shown = resolve(MINIMAL).unwrap().to_yaml();
+    let shown: std::collections::BTreeMap<String, serde_norway::Value> =
+        serde_norway::from_str(&shown).unwrap();
+    for [name, _, default] in documented {
+        let expected = match (MINIMAL.contains(&format!("{name}:")), shown.get(name)) {
+            (true, _) => "required",
+            (false, None) => "none",
+            (false, Some(value)) => value.as_str().unwrap(),
+        };
+        assert_eq!(default, expected, "{name}");
+    }
+}

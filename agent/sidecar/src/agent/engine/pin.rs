@@ -131,7 +131,8 @@ impl Pin {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         // A name of its own: another agent with this cache may be writing the same at this moment.
         let temporary = self.path.with_extension(format!("json.{:016x}", fastrand::u64(..)));
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(&self.content)?)?;
         file.sync_all()?;
         std::fs::rename(&temporary, &self.path)?;
