@@ -69,12 +69,14 @@ pub struct Options {
     pub sample: Option<PathBuf>,
 }
 
+type IsGiven = fn(&global::Options) -> bool;
+
 const PASSWORD: &str =
     "the agent's password is RESTIC_PASSWORD: a file of that name in credentialsDir, or the variable";
 
 /// Options that every command takes and that mean nothing here, each with what to do instead. Ignored, they would be
 /// believed.
-const FOREIGN: [(&str, fn(&global::Options) -> bool, &str); 9] = [
+const FOREIGN: [(&str, IsGiven, &str); 9] = [
     ("repository-file", |global| global.repository_file.is_some(), "name the repository itself, with --repo"),
     ("password-file", |global| global.password_file.is_some(), PASSWORD),
     ("password-command", |global| global.password_command.is_some(), PASSWORD),
@@ -202,6 +204,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_directory_whose_name_is_no_text_is_refused_and_not_changed() {
+        use std::os::unix::ffi::OsStringExt;
+        let cache_dir = Some(std::ffi::OsString::from_vec(b"/a\xff".to_vec()).into());
+        let settings = global::Options { cache_dir, ..global::Options::default() }.as_settings();
+        assert_eq!(
+            (settings.problems, settings.cache_dir),
+            (vec!["--cache-dir: is not UTF-8".to_owned()], None)
+        );
     }
 
     #[test]
