@@ -8,7 +8,7 @@ TOOLS := $(CURDIR)/target/tools
 CARGO_DENY_VERSION := 0.20.2
 FUZZ_SECONDS ?= 60
 # The steps of CI, in the order in which they tell most per minute.
-CI_STEPS := fmt-check lint test doc deny fuzz-short bench-build
+CI_STEPS := fmt-check lint test doc deny fuzz-short bench-smoke
 
 export PILLION_TEST_RESTIC ?= $(TOOLS)/bin/restic
 

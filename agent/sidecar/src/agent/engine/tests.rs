@@ -203,6 +203,17 @@ fn a_source_with_an_unfinished_restore_is_refused_until_the_marker_is_gone() {
 }
 
 #[test]
+fn a_repository_below_a_source_is_in_no_snapshot() {
+    let scene = Scene::new();
+    let mut config = (*scene.config()).clone();
+    config.repository = Location::Local(scene.path("source/backup"));
+    for _ in 0..2 {
+        let end = back_up(&config);
+        assert_eq!((end.outcome, end.files_processed), (Outcome::Complete, 1), "{end:?}");
+    }
+}
+
+#[test]
 fn agents_that_begin_at_the_same_time_share_one_repository() {
     let scene = Scene::new();
     let ends: Vec<RunEnd> = std::thread::scope(|scope| {
