@@ -1,8 +1,8 @@
 //! The resident engine: a run of the agent as a job on the repository.
 //!
 //! Relies on `pillion_repository` for all that is read and written; here is which repository may be used ([`pin`]), what
-//! the job is told (what it leaves out: [`exclusion`]), and what is remembered of how it went ([`faults`]). The work is done on a thread that may block. A
-//! panic there ends the run and nothing else.
+//! the job is told (what it leaves out: [`exclusion`]), and what is remembered of how it went ([`faults`]). The work is
+//! done on a thread that may block. A panic there ends the run and nothing else.
 
 pub mod exclusion;
 mod faults;
