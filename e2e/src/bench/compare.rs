@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::data::{DataSet, Generation, Source};
-use super::program::{Program, Side, size_bytes};
+use super::program::{Program, Side, remove_restored, size_bytes};
 use super::table::{Rounds, Row, render};
 use super::work::{Step, Work};
 use super::{Options, machine, measure, verify};
@@ -39,6 +39,7 @@ pub fn run(options: &Options, restic: &Path, runs: usize, tell: &dyn Fn(&str)) -
             Round { source, order, tell, number: round + 1 }.run(&mut rows)?;
         }
     }
+    remove_restored(directory)?;
     let versions = programs.iter().map(Program::version).collect::<Result<Vec<_>>>()?;
     Ok(format!(
         "{}; {}. Medians of {runs} rounds on {}; warm page cache; seed {}, scale {}.\n\n{}",
@@ -79,7 +80,10 @@ struct Round<'a> {
 impl Round<'_> {
     fn run(&self, rows: &mut [Row]) -> Result<()> {
         settle(self.source, self.tell)?;
-        self.order.iter().try_for_each(|program| program.begin())?;
+        let mut like = None;
+        for program in &self.order {
+            program.begin(like.replace(*program))?;
+        }
         for step in Step::ALL {
             let work = Work { set: self.source.set, step };
             let row = rows.iter_mut().find(|row| row.work == work);
@@ -132,8 +136,7 @@ pub fn perform(program: &Program, step: Step, source: &Source) -> Result<measure
     Ok(measured)
 }
 
-/// Compares what lies restored with the source. It stays until the program's place is removed: ext4 takes long to find
-/// inodes where many were freed within the last minute, at the cost of whoever restores next.
+/// Compares what lies restored with the source. See [`Program::remove`] for why it stays there.
 pub fn verify_restored(program: &Program, source: &Source) -> Result<()> {
     let inside = source.path.strip_prefix("/").context("the bench's directory is an absolute path")?;
     verify::same(&source.path, &program.restored().join(inside)).context("compare what was restored")

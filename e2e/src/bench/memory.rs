@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::compare::{prepare, settle, verify_restored};
 use super::data::{DataSet, Generation, Source};
 use super::measure::{self, Failure, Measured};
-use super::program::{Program, Side};
+use super::program::{Program, Side, remove_restored};
 use super::work::{Step, Work};
 use super::{Options, machine};
 
@@ -44,7 +44,7 @@ pub fn run(options: &Options, tell: &dyn Fn(&str)) -> Result<(String, bool)> {
         }
         let source = prepare(set, options, tell)?;
         settle(&source, tell)?;
-        program.begin()?;
+        program.begin(None)?;
         for step in Step::ALL {
             let work = Work { set, step };
             if !options.works.contains(&work) && step != Step::First {
@@ -62,6 +62,7 @@ pub fn run(options: &Options, tell: &dyn Fn(&str)) -> Result<(String, bool)> {
         program.remove()?;
         source.rewrite(Generation::Pristine)?;
     }
+    remove_restored(&options.directory)?;
     let mut text = format!(
         "{} in a memory cgroup on {}; seed {}, scale {}.\n\n\
          | work | limit MiB | peak MiB of the process | charged MiB at the peak | limit hits | OOM kills | wall s | result |\n\

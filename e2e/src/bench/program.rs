@@ -36,13 +36,15 @@ pub struct Program {
     binary: PathBuf,
     /// Repository, cache, password, restored files and logs; nothing else is in it.
     place: PathBuf,
+    /// What was restored in earlier rounds.
+    aside: PathBuf,
 }
 
 impl Program {
     pub fn new(side: Side, binary: &Path, directory: &Path) -> Result<Self> {
         ensure!(binary.is_file(), "{} is missing: there is no file {}", side.noun(), binary.display());
         let binary = binary.canonicalize()?;
-        Ok(Self { side, binary, place: directory.join(side.noun()) })
+        Ok(Self { side, binary, place: directory.join(side.noun()), aside: aside(directory) })
     }
 
     /// The first line the program says of its version: restic knows the verb, others the flag.
@@ -63,21 +65,38 @@ impl Program {
         self.place.join("restored")
     }
 
+    fn password(&self) -> PathBuf {
+        self.place.join("password")
+    }
+
     pub fn log(&self) -> PathBuf {
         self.place.join("log")
     }
 
-    /// Leaves an empty repository and no cache.
-    pub fn begin(&self) -> Result<()> {
+    /// Leaves an empty repository and no cache. Files are cut as in `like`: where they are cut by chance, so many more or
+    /// fewer bytes change with them that sizes could not be compared.
+    pub fn begin(&self, like: Option<&Self>) -> Result<()> {
         self.remove()?;
         fs::create_dir_all(&self.place)?;
-        fs::write(self.place.join("password"), "bench\n")?;
-        measure::run(self.with_repository().arg("init"), &self.log()).context("create the repository")?;
+        fs::write(self.password(), "bench\n")?;
+        let mut command = self.with_repository();
+        command.arg("init");
+        if let Some(other) = like {
+            command.arg("--copy-chunker-params").arg("--from-repo").arg(other.repository());
+            command.arg("--from-password-file").arg(other.password());
+        }
+        measure::run(&mut command, &self.log()).context("create the repository")?;
         Ok(())
     }
 
-    /// Removes everything this program has made.
+    /// Removes everything this program has made but what it restored, which is put aside: ext4 takes long to find
+    /// inodes where many were freed within the last five minutes, at the cost of whoever restores next.
     pub fn remove(&self) -> Result<()> {
+        if self.restored().exists() {
+            fs::create_dir_all(&self.aside)?;
+            let number = fs::read_dir(&self.aside)?.count();
+            fs::rename(self.restored(), self.aside.join(number.to_string()))?;
+        }
         remove_directory_if_there(&self.place)
     }
 
@@ -95,7 +114,7 @@ impl Program {
         let mut command = self.command();
         command.arg("-r").arg(self.repository());
         command.arg("--cache-dir").arg(self.place.join("cache"));
-        command.arg("-p").arg(self.place.join("password"));
+        command.arg("-p").arg(self.password());
         command
     }
 
@@ -109,6 +128,15 @@ impl Program {
         }
         command
     }
+}
+
+fn aside(directory: &Path) -> PathBuf {
+    directory.join("restored-before")
+}
+
+/// Removes what was restored, once nothing is measured any more.
+pub fn remove_restored(directory: &Path) -> Result<()> {
+    remove_directory_if_there(&aside(directory))
 }
 
 /// Bytes of all files below `directory`, as their lengths say.
