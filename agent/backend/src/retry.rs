@@ -93,18 +93,10 @@ impl<B: Backend> Retry<B> {
 
     /// Whether the file that is there, if any, is the one we meant to save.
     async fn holds(&self, file: &FileName, body: &Body) -> Result<bool> {
-        match self.load_if_of_size(file, body.size_bytes()).await {
-            Ok(Some(stored)) => Ok(stored == blocking(|| body.read(file))?),
-            Ok(None) => Ok(false),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+        match self.load(file, body.size_bytes()).await {
+            Ok(stored) => Ok(stored == blocking(|| body.read(file))?),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::TooLarge) => Ok(false),
             Err(error) => Err(error),
-        }
-    }
-
-    async fn load_if_of_size(&self, file: &FileName, size_bytes: u64) -> Result<Option<Bytes>> {
-        match self.stat(file).await?.size_bytes == size_bytes {
-            true => self.load(file, size_bytes).await.map(Some),
-            false => Ok(None),
         }
     }
 }
