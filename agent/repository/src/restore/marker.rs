@@ -39,13 +39,10 @@ pub struct Owner {
     pub pid: u32,
 }
 
-/// Whether a directory holds the marker of a restore that runs or did not become whole.
-pub fn is_present(directory: &dyn source::Directory) -> source::Result<bool> {
-    match directory.stat(NAME) {
-        Ok(_) => Ok(true),
-        Err(source::Error::Vanished) => Ok(false),
-        Err(e) => Err(e),
-    }
+/// Whether a source holds the marker of a restore that runs or did not become whole. What cannot be looked at here is
+/// told by the backup itself.
+pub fn is_in(source: &source::Source) -> bool {
+    source.open_dir().and_then(|directory| directory.stat(NAME)).is_ok()
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -226,17 +226,16 @@ fn bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_vec()
 }
 
-/// Half a volume must not become the newest snapshot. What cannot be looked at here is told by the backup itself.
+/// Half a volume must not become the newest snapshot.
 fn refuse_unfinished_restore(source: &Path) -> Result<()> {
-    let Ok(root) = source::open_without_links(source.as_os_str().as_bytes()) else { return Ok(()) };
-    match root.open_dir().and_then(|directory| marker::is_present(&*directory)) {
-        Ok(true) => Err(Error::Refused(format!(
-            "{0} holds what an unfinished restore left: finish the restore, or delete {0}/{1} if it is as it should be",
-            source.display(),
-            String::from_utf8_lossy(marker::NAME),
-        ))),
-        Ok(false) | Err(_) => Ok(()),
+    if !source::open_without_links(&bytes(source)).is_ok_and(|source| marker::is_in(&source)) {
+        return Ok(());
     }
+    Err(Error::Refused(format!(
+        "{0} holds what an unfinished restore left: finish the restore, or delete {0}/{1} if it is as it should be",
+        source.display(),
+        String::from_utf8_lossy(marker::NAME),
+    )))
 }
 
 fn end(report: &Report, faults: &Faults) -> RunEnd {

@@ -62,8 +62,9 @@ fn a_free_marker_of_this_machine_is_taken_over_at_once() {
 fn a_marker_is_seen_by_whoever_backs_up() {
     let (fixture, options) = fixture();
     let check = |expected: bool| {
-        let found = source::open_without_links(&options.target).unwrap().open_dir().unwrap();
-        assert_eq!(marker::is_present(&*found).unwrap(), expected);
+        let target = source::open_without_links(&options.target).unwrap();
+        target.open_dir().unwrap();
+        assert_eq!(marker::is_in(&target), expected);
     };
     check(false);
     leave(&fixture, "", Duration::ZERO);

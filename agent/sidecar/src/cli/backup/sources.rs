@@ -53,8 +53,7 @@ pub(super) fn source(options: &Options, session: &Session<'_>) -> Result<Source,
 /// An agent refuses such a source. A person may want it all the same.
 fn warn_of_unfinished_restore(target: &[u8], session: &Session<'_>) {
     let path = absolute(target, &working_directory(session.environment));
-    let Ok(root) = file_system::open_resolved(&path) else { return };
-    if root.open_dir().and_then(|directory| marker::is_present(&*directory)).unwrap_or_default() {
+    if file_system::open_resolved(&path).is_ok_and(|source| marker::is_in(&source)) {
         let (path, marker) = (quote(target), String::from_utf8_lossy(marker::NAME));
         session.output.warning(&format!(
             "{path} holds what an unfinished restore left, and {marker} in it says so: restore again, or delete that file"
