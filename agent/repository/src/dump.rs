@@ -1,7 +1,7 @@
 //! The content of a file, or a directory as a tar or zip archive, as one stream.
 //!
-//! Nothing is written to the file system but what the end of a zip archive needs. An archive holds directories, files and symbolic links, as restic's does,
-//! each hard link as a file of its own; what else there was is counted.
+//! Nothing is written to the file system but what the end of a zip archive needs. An archive holds directories, files
+//! and symbolic links, as restic's does, each hard link as a file of its own; what else there was is counted.
 
 mod tar;
 #[cfg(test)]
