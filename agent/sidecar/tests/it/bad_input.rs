@@ -94,6 +94,11 @@ fn what_is_wrong_with_the_arguments_is_told() {
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
     assert!(!scene.path("t").exists());
+    let none_left = scene.fails(1, &["backup", "no-such-path"]);
+    assert!(
+        none_left.contains("Fatal: none of the source directories/files can be backed up"),
+        "{none_left}"
+    );
     for arguments in [&["nope"][..], &["backup", "--nope"], &["stats", "--mode", "nope"], &["diff", "latest"]]
     {
         assert_eq!(scene.run(arguments).code, 1, "{arguments:?}");
@@ -175,6 +180,19 @@ fn a_locked_repository_is_11_for_whom_the_lock_forbids() {
         exclusive.release().unwrap();
     });
     scene.ok(&["check"]);
+}
+
+#[test]
+fn who_may_only_read_the_repository_is_told_how() {
+    let scene = Scene::new();
+    scene.back_up();
+    let locks = scene.repository.path().join("locks");
+    std::fs::set_permissions(locks, std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
+    let refused = as_nobody(&scene, &["snapshots"]);
+    check_failure(&refused, 1, "no right to write a lock");
+    assert!(refused.err.contains("Permission denied"), "{}", refused.err);
+    assert!(refused.err.contains("Hint: use --no-lock"), "{}", refused.err);
+    assert_eq!(as_nobody(&scene, &["snapshots", "--no-lock"]).code, 0);
 }
 
 #[test]
