@@ -219,7 +219,7 @@ async fn unusable_bodies_are_refused(backend: &dyn Backend) {
     must("a save", backend.save(&file, Body::Bytes(bytes(40, 50))).await);
     for said_bytes in [99, 101] {
         folder.body("body", &bytes(1, 100));
-        let body = Body::File { path: folder.path("body").into(), size_bytes: said_bytes };
+        let body = Body::File { path: folder.path("body").into(), size_bytes: said_bytes, sha256: None };
         must_fail(
             "a save of a body of another size",
             ErrorKind::UnusableBody,
@@ -227,7 +227,7 @@ async fn unusable_bodies_are_refused(backend: &dyn Backend) {
         );
         folder.remove("body");
     }
-    let missing = Body::File { path: folder.path("missing").into(), size_bytes: 1 };
+    let missing = Body::File { path: folder.path("missing").into(), size_bytes: 1, sha256: None };
     must_fail("a save of a missing body", ErrorKind::UnusableBody, backend.save(&file, missing).await);
     assert!(
         must("a load", backend.load(&file, u64::MAX).await) == bytes(40, 50),
@@ -330,7 +330,7 @@ impl BodyFolder {
         let path = self.path(name);
         std::fs::write(&path, bytes)
             .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
-        Body::File { path: Arc::from(Path::new(&path)), size_bytes: bytes.len() as u64 }
+        Body::File { path: Arc::from(Path::new(&path)), size_bytes: bytes.len() as u64, sha256: None }
     }
 
     fn remove(&self, name: &str) {

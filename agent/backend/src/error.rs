@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 /// What kind of failure it was. The kind alone decides [`Error::is_permanent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +22,10 @@ pub enum ErrorKind {
     /// The file to be stored is gone, has another size than was said, or may have lost bytes on its way
     /// to the disk: it must be made again, saving it again does not help.
     UnusableBody,
-    /// The store does not answer, answers that it is busy, or broke off: another try may succeed.
+    /// The store does not answer, has a fault of its own, or broke off: another try may succeed.
     Unavailable,
+    /// The store asks for fewer requests: another try may succeed, and fewer at once help.
+    Throttled,
 }
 
 /// The call that failed, as a verb.
@@ -59,11 +62,13 @@ pub struct Error {
     /// The file, or what else the call was about, for people; never a credential.
     pub name: String,
     pub source: Option<Box<dyn StdError + Send + Sync>>,
+    /// How long the store asks to be left alone before the next try.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     pub fn new(kind: ErrorKind, operation: Operation, name: impl Into<String>) -> Self {
-        Self { kind, operation, name: name.into(), source: None }
+        Self { kind, operation, name: name.into(), source: None, retry_after: None }
     }
 
     #[must_use]
@@ -74,7 +79,7 @@ impl Error {
 
     /// Whether the same call would fail the same way again. This is the one question retry asks.
     pub fn is_permanent(&self) -> bool {
-        self.kind != ErrorKind::Unavailable
+        !matches!(self.kind, ErrorKind::Unavailable | ErrorKind::Throttled)
     }
 }
 
@@ -92,6 +97,7 @@ impl fmt::Display for Error {
             ErrorKind::Misconfigured => "wrong setting",
             ErrorKind::UnusableBody => "the file to be stored is unusable",
             ErrorKind::Unavailable => "store unavailable",
+            ErrorKind::Throttled => "store busy",
         };
         let mut source = self.source.as_deref().map(|s| s as &dyn StdError);
         // The system's words often begin with the same ones.

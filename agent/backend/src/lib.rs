@@ -9,6 +9,7 @@
 
 mod blocking;
 pub mod conformance;
+pub mod credentials;
 pub mod dry;
 mod error;
 pub mod fault;
@@ -16,7 +17,9 @@ mod file;
 pub mod local;
 pub mod location;
 pub mod mem;
+pub mod open;
 pub mod retry;
+pub mod secret;
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -50,6 +53,8 @@ pub enum Body {
     File {
         path: Arc<Path>,
         size_bytes: u64,
+        /// The SHA-256 of the bytes where it is known: a store that is told it takes no others.
+        sha256: Option<[u8; 32]>,
     },
 }
 
@@ -65,7 +70,7 @@ impl Body {
     pub(crate) fn read(&self, file: &FileName) -> Result<Bytes> {
         match self {
             Self::Bytes(bytes) => Ok(bytes.clone()),
-            Self::File { path, size_bytes } => {
+            Self::File { path, size_bytes, .. } => {
                 let unusable = || Error::new(ErrorKind::UnusableBody, Operation::Save, file.to_string());
                 let bytes = std::fs::read(path).map_err(|source| unusable().because(source))?;
                 if bytes.len() as u64 != *size_bytes {

@@ -213,7 +213,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         }
     }
 
-    fn password(&mut self, config: &Config) -> Result<crate::secret::Secret, String> {
+    fn password(&mut self, config: &Config) -> Result<pillion_backend::secret::Secret, String> {
         let credentials = secret::load(&config.credentials_directory, &self.environment)?;
         if let Some(warning) = &credentials.warning
             && self.told.as_ref() != Some(warning)

@@ -15,7 +15,6 @@ pub mod file;
 pub mod open;
 pub mod patterns;
 pub mod process;
-pub mod secret;
 pub mod setting;
 pub mod telemetry;
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pillion_backend::Backend;
-use pillion_backend::location::{self, Location};
+use pillion_backend::credentials::Credentials;
+use pillion_backend::location::Location;
+use pillion_backend::open::{Options, open};
 use pillion_backend::retry::{Hook, Policy, Retry};
 
 /// The store at a location, with retries that are told to `hook`.
 pub fn open_backend(location: &Location, hook: Hook) -> pillion_repository::Result<Arc<dyn Backend>> {
-    let opened = location::open(location)?;
+    let opened = open(location, &Credentials::Local, &Options::default())?;
     Ok(Arc::new(Retry::new(opened, Policy::default(), hook)))
 }
 

@@ -57,7 +57,7 @@ impl Local {
                 let (temporary, mut open) = self.new_temporary(file, folder)?;
                 open.write_all(bytes).map(|()| (temporary, open))
             }
-            Body::File { path, size_bytes } => return self.take(file, folder, path, *size_bytes, modes),
+            Body::File { path, size_bytes, .. } => return self.take(file, folder, path, *size_bytes, modes),
         };
         let (temporary, open) = written.map_err(|source| failed(Operation::Save, file, source))?;
         finish(&open, modes).map_err(|source| failed(Operation::Save, file, source))?;

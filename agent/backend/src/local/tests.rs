@@ -33,7 +33,7 @@ fn created() -> (Local, TempDir) {
 
 fn body_file(path: &Path, bytes: &[u8]) -> Body {
     fs::write(path, bytes).unwrap();
-    Body::File { path: path.into(), size_bytes: bytes.len() as u64 }
+    Body::File { path: path.into(), size_bytes: bytes.len() as u64, sha256: None }
 }
 
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -129,7 +129,7 @@ fn a_body_behind_a_symlink_is_stored_as_the_file_it_leads_to() {
     let Body::File { size_bytes, .. } = body_file(&folder.path().join("spooled"), b"pack") else { panic!() };
     let link = folder.path().join("link");
     std::os::unix::fs::symlink("spooled", &link).unwrap();
-    now(store.save(&pack('a'), Body::File { path: link.into(), size_bytes })).unwrap();
+    now(store.save(&pack('a'), Body::File { path: link.into(), size_bytes, sha256: None })).unwrap();
     assert!(fs::symlink_metadata(store.root().join(pack('a').path())).unwrap().is_file());
     assert_eq!(now(store.load(&pack('a'), u64::MAX)).unwrap(), b"pack"[..]);
 }
@@ -147,7 +147,7 @@ fn nothing_but_the_file_is_left_by_saves_that_succeed_or_fail() {
         );
         now(store.save_new(&pack('a'), vec![1].into())).unwrap_err();
     }
-    let wrong = Body::File { path: folder.path().join("spooled").into(), size_bytes: 5 };
+    let wrong = Body::File { path: folder.path().join("spooled").into(), size_bytes: 5, sha256: None };
     now(store.save(&pack('b'), wrong)).unwrap_err();
     assert_eq!(everything_below(store.root()).len(), before + 1);
 }

@@ -101,7 +101,12 @@ impl Shared {
     async fn upload(&self, pack: ClosedPack) -> Result<()> {
         let lock = self.repository.store.cancel_token();
         let file = file_name(FileKind::Pack, &pack.id);
-        let body = Body::File { path: Arc::from(pack.file.path()), size_bytes: pack.size_bytes };
+        let body = Body::File {
+            path: Arc::from(pack.file.path()),
+            size_bytes: pack.size_bytes,
+            // A pack is named by its hash.
+            sha256: Some(*pack.id.as_bytes()),
+        };
         let work = async {
             self.repository.store.backend().save(&file, body).await?;
             drop(pack.file);

@@ -36,8 +36,8 @@ use crate::VERSION;
 use crate::environment::Environment;
 use crate::open::{open_backend, retry_sentence};
 use crate::process::Process;
-use crate::secret::Secret;
 use faults::Faults;
+use pillion_backend::secret::Secret;
 use pin::{Pin, Refusal};
 
 /// Longer than making a repository takes anybody.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::Config;
 use super::queue::Queued;
 use super::record::RunEnd;
-use crate::secret::Secret;
+use pillion_backend::secret::Secret;
 
 /// What a run is given. The password was read for this run alone.
 #[derive(Clone, Debug)]

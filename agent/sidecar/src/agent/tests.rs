@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::config::raw::Raw;
 use super::*;
-use crate::secret::Secret;
+use pillion_backend::secret::Secret;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a test's time is RFC 3339")

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use super::global::Options;
 use crate::environment::Environment;
-use crate::secret::Secret;
+use pillion_backend::secret::Secret;
 
 /// A file larger than this holds no password and no location.
 const MAX_FILE_BYTES: u64 = 64 << 10;

@@ -25,7 +25,7 @@ use super::signal;
 use crate::environment::Environment;
 use crate::open::{open_backend, redact_location, retry_sentence};
 use crate::process::Process;
-use crate::secret::Secret;
+use pillion_backend::secret::Secret;
 
 /// Enough to wait with; the work is done by the engine's own threads.
 const RUNTIME_THREADS: usize = 2;

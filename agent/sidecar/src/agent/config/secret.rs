@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::environment::Environment;
 use crate::file;
-use crate::secret::Secret;
+use pillion_backend::secret::Secret;
 
 pub const PASSWORD: &str = "RESTIC_PASSWORD";
 

@@ -16,9 +16,12 @@ use crate::patterns;
 /// The exclusion of a run. The error is one sentence.
 pub fn of(config: &Config, environment: &Environment) -> Result<Exclusion, String> {
     let exclude = &config.exclude;
-    let Location::Local(repository) = &config.repository;
     // A repository below a source would be in each of its snapshots, and grow by itself with every run.
-    let own_directories = [&config.cache_directory, repository];
+    let repository = match &config.repository {
+        Location::Local(path) => Some(path),
+        _ => None,
+    };
+    let own_directories = std::iter::once(&config.cache_directory).chain(repository);
     let texts = |patterns: &[String]| patterns.iter().map(|text| text.as_bytes().to_vec()).collect();
     let read = |name, files, case| read(name, files, case, environment);
     let parsed = Exclusion::parse(ExcludeOptions {
@@ -32,7 +35,7 @@ pub fn of(config: &Config, environment: &Environment) -> Result<Exclusion, Strin
         caches: exclude.caches,
         larger_than: exclude.larger_than_bytes.map(|bytes| bytes.to_string()),
         target_devices: None,
-        own_directories: own_directories.map(|directory| bytes(directory)).to_vec(),
+        own_directories: own_directories.map(|directory| bytes(directory)).collect(),
         built_in_roots: config.sources.iter().map(|source| bytes(source)).collect(),
     });
     parsed.map_err(|e| e.to_string())

@@ -143,7 +143,7 @@ impl Pin {
 /// A location as one name, however it was written: `/r/` and `/x/../r` are `/r`. A link on the way is not followed, since
 /// where it leads may change with what is mounted.
 fn key(location: &Location) -> Result<String> {
-    let Location::Local(path) = location;
+    let Location::Local(path) = location else { return Ok(location.to_string()) };
     let path = std::path::absolute(path).map_err(|e| Error::local("find", path.display().to_string(), e))?;
     Ok(String::from_utf8_lossy(&filter::absolute(path.as_os_str().as_bytes(), b"/")).into_owned())
 }

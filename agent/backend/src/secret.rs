@@ -1,4 +1,4 @@
-//! A password in memory: overwritten when dropped, never shown, never serialized.
+//! A password or key in memory: overwritten when dropped, never shown, never serialized.
 
 use zeroize::Zeroizing;
 
@@ -11,9 +11,14 @@ impl Secret {
         Self(Zeroizing::new(bytes.into()))
     }
 
-    /// The password itself, for the one call that derives a key from it.
+    /// The secret itself, for the one call that needs it.
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The secret as text, for stores whose keys are text. `None` where it is none.
+    pub fn expose_text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.0).ok()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,0 +1,106 @@
+//! A location, credentials and options become a store.
+//!
+//! The one place that knows all vendors. Touches nothing: whether anything is there, the first call tells.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::credentials::Credentials;
+use crate::local::Local;
+use crate::location::Location;
+use crate::{Backend, Error, ErrorKind, Operation, Result};
+
+/// Requests in flight at once, unless set.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 5;
+
+/// How a store is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Trusted beside the public ones: certificates in PEM, from `CA_CERT_DATA`.
+    pub ca_certificates: Vec<u8>,
+    /// Any certificate will do.
+    pub insecure_tls: bool,
+    pub max_connections: usize,
+    pub upload_limit: Option<Rate>,
+    pub download_limit: Option<Rate>,
+    pub s3: S3Options,
+    /// What the program calls itself.
+    pub user_agent: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            ca_certificates: Vec::new(),
+            insecure_tls: false,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            upload_limit: None,
+            download_limit: None,
+            s3: S3Options::default(),
+            user_agent: "pillion".to_owned(),
+        }
+    }
+}
+
+/// Bytes a second, over all requests; never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(std::num::NonZeroU64);
+
+impl Rate {
+    pub fn bytes_per_second(self) -> u64 {
+        self.0.get()
+    }
+
+    /// `None` for nothing, which is no rate.
+    pub fn new(bytes_per_second: u64) -> Option<Self> {
+        std::num::NonZeroU64::new(bytes_per_second).map(Self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct S3Options {
+    /// Where the bucket is, if it is not to be found out.
+    pub region: Option<String>,
+    pub bucket_lookup: BucketLookup,
+}
+
+/// Where a bucket's name stands in a URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BucketLookup {
+    /// In the host's name at AWS, in the path elsewhere.
+    #[default]
+    Auto,
+    Host,
+    Path,
+}
+
+/// The store at a location, for credentials that were read for it. Nothing is tried again; put
+/// [`crate::retry::Retry`] around it.
+pub fn open(location: &Location, credentials: &Credentials, _options: &Options) -> Result<Arc<dyn Backend>> {
+    match (location, credentials) {
+        (Location::Local(path), _) => Ok(Arc::new(Local::new(absolute(path)?))),
+        _ => Err(Error::new(ErrorKind::Unsupported, Operation::Open, location.to_string())
+            .because("this version keeps repositories in local directories only")),
+    }
+}
+
+/// A relative path means the directory of now, whatever the process does later.
+fn absolute(path: &Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).map_err(|source| {
+        Error::new(ErrorKind::Misconfigured, Operation::Open, path.display().to_string()).because(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_touches_nothing_and_pins_the_path() {
+        let location = Location::parse("some/where").unwrap();
+        let store = open(&location, &Credentials::Local, &Options::default()).unwrap();
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(store.location(), here.join("some/where").display().to_string());
+        assert!(!here.join("some").exists());
+    }
+}
