@@ -18,8 +18,11 @@ pub mod local;
 pub mod location;
 pub mod mem;
 pub mod open;
+mod remote;
 pub mod retry;
+mod s3;
 pub mod secret;
+mod transfer;
 
 use std::fmt::Debug;
 use std::ops::Range;

@@ -4,10 +4,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::credentials::Credentials;
 use crate::local::Local;
 use crate::location::Location;
+use crate::remote::Remote;
+use crate::s3::S3;
+use crate::transfer::Transfer;
 use crate::{Backend, Error, ErrorKind, Operation, Result};
 
 /// Requests in flight at once, unless set.
@@ -23,6 +27,8 @@ pub struct Options {
     pub max_connections: usize,
     pub upload_limit: Option<Rate>,
     pub download_limit: Option<Rate>,
+    /// A connection without progress for this long is given up.
+    pub idle_timeout: Duration,
     pub s3: S3Options,
     /// What the program calls itself.
     pub user_agent: String,
@@ -36,6 +42,7 @@ impl Default for Options {
             max_connections: DEFAULT_MAX_CONNECTIONS,
             upload_limit: None,
             download_limit: None,
+            idle_timeout: Duration::from_secs(30),
             s3: S3Options::default(),
             user_agent: "pillion".to_owned(),
         }
@@ -76,9 +83,17 @@ pub enum BucketLookup {
 
 /// The store at a location, for credentials that were read for it. Nothing is tried again; put
 /// [`crate::retry::Retry`] around it.
-pub fn open(location: &Location, credentials: &Credentials, _options: &Options) -> Result<Arc<dyn Backend>> {
+pub fn open(location: &Location, credentials: &Credentials, options: &Options) -> Result<Arc<dyn Backend>> {
+    let wrong = |why: String| {
+        Error::new(ErrorKind::Misconfigured, Operation::Open, location.to_string()).because(why)
+    };
+    let transfer = || Transfer::new(options).map_err(wrong);
     match (location, credentials) {
         (Location::Local(path), _) => Ok(Arc::new(Local::new(absolute(path)?))),
+        (Location::S3(location), Credentials::S3(credentials)) => {
+            let s3 = S3::new(transfer()?, location, credentials, &options.s3).map_err(wrong)?;
+            Ok(Arc::new(Remote::new(s3, location.prefix.clone(), options.max_connections)))
+        }
         _ => Err(Error::new(ErrorKind::Unsupported, Operation::Open, location.to_string())
             .because("this version keeps repositories in local directories only")),
     }

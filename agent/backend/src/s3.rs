@@ -1,0 +1,301 @@
+//! S3 and what speaks it: AWS, MinIO, Ceph's gateway, Spaces.
+//!
+//! A request is signed with SigV4 by `object_store`'s authorizer and sent by our own transfer: so bodies stream, the
+//! store compares each with the SHA-256 that is its name, and everything a refusal says is seen (a region, a wait, the
+//! store's clock), of which that crate passes nothing on. Two things are answered by asking once more: a bucket that
+//! is in another region, and credentials that have just expired.
+
+mod address;
+mod identity;
+mod list;
+mod refusal;
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use object_store::aws::AwsAuthorizer;
+use object_store::client::{HttpRequest, HttpRequestBody};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
+use reqwest::{Method, StatusCode};
+
+use crate::ErrorKind;
+use crate::blocking::blocking;
+use crate::credentials::S3Credentials;
+use crate::location::{Location, S3Location};
+use crate::open::S3Options;
+use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode};
+use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
+
+use address::Address;
+use identity::Identity;
+use refusal::Refusal;
+
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+
+/// A page has at most 1,000 names of at most 1,024 bytes, each escaped and with its dates and digests.
+const MAX_PAGE_BYTES: usize = 16 << 20;
+
+#[derive(Debug)]
+pub(crate) struct S3 {
+    transfer: Transfer,
+    identity: Identity,
+    /// Learned when the store says that the bucket is elsewhere.
+    address: RwLock<Address>,
+    shown: String,
+}
+
+/// What is asked, before it is signed.
+struct Call<'a> {
+    method: Method,
+    /// `None` for the bucket itself.
+    name: Option<&'a str>,
+    query: Vec<(&'static str, String)>,
+    headers: HeaderMap,
+    body: RequestBody,
+}
+
+impl<'a> Call<'a> {
+    fn new(method: Method, name: Option<&'a str>) -> Self {
+        Self { method, name, query: Vec::new(), headers: HeaderMap::new(), body: RequestBody::Empty }
+    }
+
+    fn on(method: Method, name: &'a str) -> Self {
+        Self::new(method, Some(name))
+    }
+
+    fn get(name: &'a str, range: Option<&Range<u64>>) -> Self {
+        let mut call = Self::on(Method::GET, name);
+        if let Some(range) = range {
+            let value = format!("bytes={}-{}", range.start, range.end - 1);
+            call.headers.insert(RANGE, header(&value));
+        }
+        call
+    }
+
+    /// The digest of the body, where it was not computed from it.
+    fn sha256(&self) -> Option<[u8; 32]> {
+        match &self.body {
+            RequestBody::Upload(upload) => upload.sha256,
+            RequestBody::Empty | RequestBody::Bytes(_) => None,
+        }
+    }
+
+    /// For the authorizer, which hashes a small body itself.
+    fn signed_body(&self) -> HttpRequestBody {
+        match &self.body {
+            RequestBody::Bytes(bytes) => bytes.clone().into(),
+            RequestBody::Empty | RequestBody::Upload(_) => HttpRequestBody::empty(),
+        }
+    }
+}
+
+fn header(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).expect("digits and the letters of base64 are no control characters")
+}
+
+impl S3 {
+    /// The error is a sentence about the settings.
+    pub(crate) fn new(
+        transfer: Transfer,
+        location: &S3Location,
+        credentials: &S3Credentials,
+        options: &S3Options,
+    ) -> Result<Self, String> {
+        let address = Address::new(location, options);
+        let identity = Identity::new(credentials, address.region(), &transfer)?;
+        let shown = Location::S3(location.clone()).to_string();
+        Ok(Self { transfer, identity, address: RwLock::new(address), shown })
+    }
+
+    fn address(&self) -> Address {
+        self.address.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether this is news; then the call is worth another try.
+    fn learn(&self, region: &str) -> bool {
+        self.address.write().unwrap_or_else(PoisonError::into_inner).move_to(region)
+    }
+
+    /// Asks, and asks once more where the store has said how. The answer is a success.
+    async fn request(&self, call: Call<'_>) -> Answer<Response> {
+        let (mut moved, mut renewed) = (false, false);
+        loop {
+            let response = self.send(&call).await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let refusal = Refusal::read(response).await;
+            if let Some(region) = refusal.region()
+                && !moved
+                && self.learn(region)
+            {
+                tracing::info!(region, "the bucket is in another region");
+                moved = true;
+            } else if refusal.is_of_expired_credentials() && !renewed && self.identity.renew() {
+                renewed = true;
+            } else {
+                return Err(refusal.into_failed());
+            }
+        }
+    }
+
+    async fn send(&self, call: &Call<'_>) -> Answer<Response> {
+        let credential = self.identity.credential().await?;
+        let address = self.address();
+        let url = address.url(call.name, &call.query);
+        let mut signed: HttpRequest = http_request(&call.method, url.as_str(), call.signed_body())?;
+        *signed.headers_mut() = call.headers.clone();
+        AwsAuthorizer::new(&credential, "s3", address.region())
+            .try_authorize(&mut signed, call.sha256().as_ref().map(<[u8; 32]>::as_slice))
+            .map_err(|e| Failed::because(ErrorKind::Misconfigured, e))?;
+        let headers = std::mem::take(signed.headers_mut());
+        self.transfer
+            .send(Request { method: call.method.clone(), url, headers, body: call.body.clone() })
+            .await
+    }
+
+    /// Whether the bucket is there.
+    async fn has_bucket(&self) -> Answer<bool> {
+        match self.request(Call::new(Method::HEAD, None)).await {
+            Ok(_) => Ok(true),
+            Err(failed) if failed.is(ErrorKind::NotFound) => Ok(false),
+            Err(Failed::NoContainer(_)) => Ok(false),
+            // Who may use what is in a bucket may not always look at the bucket itself.
+            Err(failed) if failed.is(ErrorKind::PermissionDenied) => Ok(true),
+            Err(failed) => Err(failed),
+        }
+    }
+}
+
+fn http_request(method: &Method, url: &str, body: HttpRequestBody) -> Answer<HttpRequest> {
+    let mut request = HttpRequest::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = url.parse().map_err(|e| Failed::because(ErrorKind::Misconfigured, e))?;
+    Ok(request)
+}
+
+#[async_trait::async_trait]
+impl Objects for S3 {
+    const DIGESTS: Digests = Digests { md5: true, sha1: false, sha256: true };
+
+    fn location(&self) -> String {
+        self.shown.clone()
+    }
+
+    fn can_create_only(&self) -> bool {
+        true
+    }
+
+    async fn create_container(&self) -> Answer<()> {
+        if self.has_bucket().await? {
+            return Ok(());
+        }
+        let mut call = Call::new(Method::PUT, None);
+        if let Some(region) = self.address().location_constraint() {
+            let xml = format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                 <LocationConstraint>{region}</LocationConstraint></CreateBucketConfiguration>"
+            );
+            call.body = RequestBody::Bytes(Bytes::from(xml));
+        }
+        let refused = match self.request(call).await {
+            Ok(_) => return Ok(()),
+            Err(refused) => refused,
+        };
+        match refused {
+            // Somebody was faster, or the name is a stranger's: stores use both words for both.
+            Failed::Because { kind: ErrorKind::AlreadyExists, why, .. } => match self.has_bucket().await? {
+                true => Ok(()),
+                false => Err(Failed::because(
+                    ErrorKind::PermissionDenied,
+                    format!("the bucket's name is taken by somebody else: {why}"),
+                )),
+            },
+            Failed::Because { kind: ErrorKind::PermissionDenied, why, .. } => Err(Failed::because(
+                ErrorKind::PermissionDenied,
+                format!("there is no such bucket, and this key may not make one: {why}"),
+            )),
+            other => Err(other),
+        }
+    }
+
+    async fn head(&self, name: &str) -> Answer<Head> {
+        let refused = match self.request(Call::on(Method::HEAD, name)).await {
+            Ok(response) => return head(&response),
+            Err(failed) if failed.is(ErrorKind::NotFound) => return Err(failed),
+            Err(failed) => failed,
+        };
+        // An answer to HEAD has no body, and the body says why: the same is asked in another way.
+        match self.request(Call::get(name, Some(&(0..1)))).await {
+            Ok(response) => download(response, true)
+                .map(|found| Head { size_bytes: found.size_bytes, modified: modified(&found.response) }),
+            Err(failed) if failed.is(ErrorKind::OutOfRange) => Err(refused),
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download> {
+        let response = self.request(Call::get(name, range.as_ref())).await?;
+        download(response, range.is_some())
+    }
+
+    async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {
+        let mut call = Call::on(Method::PUT, name);
+        if let Some(md5) = upload.md5 {
+            // Buckets with object lock take nothing without it.
+            call.headers.insert(CONTENT_MD5, header(&BASE64.encode(&md5)));
+        }
+        if mode == PutMode::Create {
+            call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
+        call.body = RequestBody::Upload(Arc::clone(&upload));
+        match self.request(call).await {
+            Ok(_) => Ok(()),
+            Err(Failed::Because { kind: ErrorKind::UnusableBody, why, .. }) => {
+                Err(blocking(|| upload.failed_digest(why)))
+            }
+            Err(failed) => Err(failed),
+        }
+    }
+
+    async fn list(&self, prefix: &str, from: Option<&str>) -> Answer<Page> {
+        let mut call = Call::new(Method::GET, None);
+        call.query = vec![("list-type", "2".to_owned()), ("prefix", prefix.to_owned())];
+        if let Some(from) = from {
+            call.query.push(("continuation-token", from.to_owned()));
+        }
+        let text = self.request(call).await?.text(MAX_PAGE_BYTES).await?;
+        list::page(&text)
+    }
+
+    async fn delete(&self, name: &str) -> Answer<()> {
+        self.request(Call::on(Method::DELETE, name)).await.map(drop)
+    }
+}
+
+fn head(response: &Response) -> Answer<Head> {
+    let size_bytes = response
+        .content_length()
+        .ok_or_else(|| Failed::because(ErrorKind::Unavailable, "the store did not tell the size"))?;
+    Ok(Head { size_bytes, modified: modified(response) })
+}
+
+fn modified(response: &Response) -> Option<SystemTime> {
+    httpdate::parse_http_date(response.header("last-modified")?).ok()
+}
+
+/// An answer to a GET, with the size of the whole object.
+fn download(response: Response, is_range: bool) -> Answer<Download> {
+    let size_bytes = match (is_range, response.status()) {
+        (true, StatusCode::PARTIAL_CONTENT) => {
+            response.header("content-range").and_then(|text| text.rsplit_once('/')?.1.parse().ok())
+        }
+        (true, _) => return Err(Failed::because(ErrorKind::Unsupported, "the store does not load ranges")),
+        (false, _) => response.content_length(),
+    };
+    let untold = || Failed::because(ErrorKind::Unavailable, "the store did not tell the size");
+    Ok(Download { size_bytes: size_bytes.ok_or_else(untold)?, response })
+}
