@@ -11,6 +11,7 @@ FUZZ_SECONDS ?= 60
 CI_STEPS := fmt-check lint test doc deny fuzz-short bench-smoke
 
 export PILLION_TEST_RESTIC ?= $(TOOLS)/bin/restic
+export PILLION_TEST_TOOLS ?= $(TOOLS)
 
 .PHONY: help run test tools ci environment fmt fmt-check lint doc deny fuzz fuzz-short bench bench-memory bench-build bench-smoke
 
@@ -24,8 +25,10 @@ run: environment ## builds the agent and runs it on a sample below target/run, e
 test: environment tools ## runs all the tests, after fetching what they need
 	@cargo test --workspace --locked
 
-tools: ## fetches stock restic into target/tools (or takes PILLION_TEST_RESTIC)
+tools: ## fetches stock restic (or takes PILLION_TEST_RESTIC) and the stores' servers into target/tools
+	@e2e/tools/environment.sh stores
 	@e2e/tools/restic.sh $(TOOLS)
+	@e2e/tools/stores.sh $(TOOLS)
 
 ci: ## everything that is checked before a change is taken
 	@for step in $(CI_STEPS); do \
@@ -45,7 +48,7 @@ fmt: ## formats the code
 fmt-check: ## code is formatted, scripts parse, every file keeps the house's form
 	@cargo fmt --all --check
 	@cargo fmt --manifest-path agent/repository/fuzz/Cargo.toml --check
-	@for script in .ci/run e2e/tools/*.sh; do bash -n $$script; done
+	@for script in .ci/run e2e/tools/*.sh e2e/stores/*.sh; do bash -n $$script; done
 	@e2e/tools/house.sh
 
 lint: environment ## clippy, where a warning is an error

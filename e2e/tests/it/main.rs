@@ -1,0 +1,3 @@
+//! The tests of what this crate gives to the others.
+
+mod servers;
