@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// What kind of failure it was. The kind alone decides [`Error::is_permanent`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
     NotFound,
     AlreadyExists,
@@ -29,7 +29,7 @@ pub enum ErrorKind {
 }
 
 /// The call that failed, as a verb.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     Open,
     Create,

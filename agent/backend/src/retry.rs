@@ -126,7 +126,7 @@ impl Attempts<'_> {
         }
         self.failures += 1;
         let first_failure = *self.first_failure.get_or_insert_with(Instant::now);
-        let delay = self.policy.delay(self.failures);
+        let delay = self.policy.delay(self.failures).max(error.retry_after.unwrap_or_default());
         if self.failures >= self.policy.tries_max || first_failure.elapsed() + delay > self.policy.total_max {
             return Err(error);
         }

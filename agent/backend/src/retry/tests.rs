@@ -195,3 +195,13 @@ async fn save_new_whose_answer_was_lost_succeeds_and_another_ones_file_does_not(
     assert_eq!(error.kind, ErrorKind::AlreadyExists);
     assert_eq!(fault.inner().files()[&index(2)], vec![3, 4]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_says_when_is_not_asked_before() {
+    let retry = Retry::new(Mem::new(), Policy::default(), Box::new(|_, _| {}));
+    let began = Instant::now();
+    let wait = Duration::from_secs(77);
+    let busy = Error::new(ErrorKind::Throttled, Operation::Save, "it");
+    retry.attempts().wait_after(Error { retry_after: Some(wait), ..busy }).await.unwrap();
+    assert_eq!(began.elapsed(), wait);
+}
