@@ -10,16 +10,22 @@ use std::process::Command;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+mod azurite;
+mod b2;
+mod ceph;
 mod certificate;
 mod http;
+mod minio;
 mod process;
 mod restic;
 mod seaweed;
+mod vendor;
 mod versity;
 
 use certificate::Certificate;
 use http::Client;
 use process::{Ports, Process};
+use vendor::Proxy;
 
 pub use restic::RESTIC_PASSWORD;
 
@@ -30,8 +36,13 @@ const START_TRIES_MAX: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
+    Ceph,
     SeaweedFs,
     Versity,
+    Azurite,
+    B2,
+    /// Only where [`minio_is_there`].
+    Minio,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +62,12 @@ pub struct Credentials {
 /// What a second user may do in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
-    /// Reads and lists the first user's buckets, and writes nothing. SeaweedFS.
+    /// Reads and lists the first user's buckets, and writes nothing. Ceph, SeaweedFS, B2.
     Read,
-    /// Is known, and may nothing with the first user's buckets, nor make one. Versity, SeaweedFS.
+    /// Is known, and may nothing with the first user's buckets, nor make one. Ceph, SeaweedFS, Versity, B2.
     Nothing,
+    /// May make buckets, and store so much in all of them. Ceph; another user with every call.
+    Quota { bytes: u64 },
 }
 
 /// A running server; dropping it ends it and removes its folder.
@@ -62,10 +75,13 @@ pub enum Rights {
 pub struct Server {
     kind: Kind,
     security: Security,
+    port: u16,
+    tls_port: Option<u16>,
     endpoint: String,
     credentials: Credentials,
     client: Client,
     certificate: Certificate,
+    proxy: OnceLock<Proxy>,
     process: Process,
 }
 
@@ -82,8 +98,11 @@ struct Place<'a> {
 #[derive(Debug)]
 struct Launch {
     command: Command,
-    /// The server's port.
     port: u16,
+    /// Where there is TLS even if `port` is plain.
+    tls_port: Option<u16>,
+    /// What belongs to the endpoint besides host and port.
+    path: &'static str,
     /// What is asked until each has answered with its status.
     questions: Vec<(String, u16)>,
 }
@@ -108,23 +127,32 @@ impl Server {
         let mut place =
             Place { folder: folder.path(), security, certificate: &certificate, ports: Ports::default() };
         let launch = match kind {
+            Kind::Ceph => ceph::launch(&mut place),
             Kind::SeaweedFs => seaweed::launch(&mut place),
             Kind::Versity => versity::launch(&mut place),
+            Kind::Azurite => azurite::launch(&mut place),
+            Kind::B2 => b2::launch(&mut place),
+            Kind::Minio => minio::launch(&mut place),
         };
-        let endpoint = format!("{}://127.0.0.1:{}", security.scheme(), launch.port);
         // The ports are free for the server from here on.
         drop(place);
         let process = Process::start(folder, &launch.command);
         let server = Self {
             kind,
             security,
-            endpoint,
-            credentials: Credentials::owner(),
+            port: launch.port,
+            tls_port: launch.tls_port,
+            endpoint: format!("{}://127.0.0.1:{}{}", security.scheme(), launch.port, launch.path),
+            credentials: if kind == Kind::Azurite { azurite::owner() } else { Credentials::owner() },
             client,
             certificate,
+            proxy: OnceLock::new(),
             process,
         };
         server.wait_until_ready(&launch.questions)?;
+        if kind == Kind::Ceph {
+            ceph::owner(server.folder());
+        }
         Ok(server)
     }
 
@@ -157,7 +185,7 @@ impl Server {
         self.security
     }
 
-    /// The URL of the server, without a bucket.
+    /// The URL of the server, without a bucket; Azurite's names the account.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -180,6 +208,8 @@ impl Server {
     /// Another user, or a panic where servers of this kind have none of the sort.
     pub fn user(&self, rights: Rights) -> Credentials {
         match (self.kind, rights) {
+            (Kind::Ceph, rights) => ceph::user(self, rights),
+            (Kind::B2, rights) => b2::user(self, rights),
             (Kind::SeaweedFs, rights) => seaweed::user(rights),
             (Kind::Versity, Rights::Nothing) => versity::stranger(self),
             (kind, rights) => panic!("{kind:?} has no user who may {rights:?}"),
@@ -220,6 +250,11 @@ pub fn shared(kind: Kind, security: Security) -> &'static Server {
     cell.get_or_init(|| Server::start(kind, security))
 }
 
+/// Whether `PILLION_TEST_MINIO` names a binary of MinIO: only then its tests have something to run against.
+pub fn minio_is_there() -> bool {
+    minio::binary().is_some()
+}
+
 /// A program that `make tools` puts below its folder.
 fn tool(path: &str) -> PathBuf {
     let tools = std::env::var_os("PILLION_TEST_TOOLS")
@@ -227,6 +262,13 @@ fn tool(path: &str) -> PathBuf {
     let program = tools.join(path);
     assert!(program.exists(), "{} is missing: run make tools", program.display());
     program
+}
+
+/// Panics where a program is missing that `make tools` installs for the whole system.
+fn installed(program: &str) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    assert!(found, "{program} is missing: run make tools");
 }
 
 /// What lies in `e2e/stores`.
@@ -256,5 +298,13 @@ impl Credentials {
 
     fn owner() -> Self {
         Self::new("OWNERKEYID", "owner-secret-of-the-tests")
+    }
+
+    fn reader() -> Self {
+        Self::new("READERKEYID", "reader-secret-of-the-tests")
+    }
+
+    fn stranger() -> Self {
+        Self::new("STRANGERKEYID", "stranger-secret-of-the-tests")
     }
 }

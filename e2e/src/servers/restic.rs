@@ -1,8 +1,10 @@
 //! Stock restic against a server, by its own clients: the oracle of what we wrote there.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use super::Server;
+use super::vendor::Proxy;
+use super::{Kind, Security, Server};
 
 /// What [`Server::restic`] opens repositories with.
 pub const RESTIC_PASSWORD: &str = "password of the tests";
@@ -14,9 +16,7 @@ impl Server {
     /// restic with the repository below `prefix` of the bucket (or container), to be given a verb. It keeps no cache:
     /// what it says of the repository is what lies in the store.
     pub fn restic(&self, bucket: &str, prefix: &str) -> Command {
-        let restic =
-            std::env::var_os("PILLION_TEST_RESTIC").unwrap_or_else(|| super::tool("bin/restic").into());
-        let mut command = Command::new(restic);
+        let mut command = Command::new(self.restic_binary());
         for (name, _) in std::env::vars_os() {
             let upper = name.to_string_lossy().to_uppercase();
             if FOREIGN.iter().any(|foreign| upper.starts_with(foreign)) {
@@ -24,9 +24,41 @@ impl Server {
             }
         }
         command.env("RESTIC_PASSWORD", RESTIC_PASSWORD).arg("--no-cache").arg("--cacert").arg(self.ca());
-        command.arg("--repo").arg(format!("s3:{}/{bucket}/{prefix}", self.endpoint()));
-        command.env("AWS_ACCESS_KEY_ID", &self.credentials.id);
-        command.env("AWS_SECRET_ACCESS_KEY", &self.credentials.secret);
+        let (repository, id, secret) = match self.kind() {
+            Kind::Azurite => (format!("azure:{bucket}:/{prefix}"), "AZURE_ACCOUNT_NAME", "AZURE_ACCOUNT_KEY"),
+            Kind::B2 => (format!("b2:{bucket}:/{prefix}"), "B2_ACCOUNT_ID", "B2_ACCOUNT_KEY"),
+            Kind::Ceph | Kind::SeaweedFs | Kind::Versity | Kind::Minio => (
+                format!("s3:{}/{bucket}/{prefix}", self.endpoint()),
+                "AWS_ACCESS_KEY_ID",
+                "AWS_SECRET_ACCESS_KEY",
+            ),
+        };
+        command.env(id, &self.credentials().id).env(secret, &self.credentials().secret);
+        if matches!(self.kind(), Kind::Azurite | Kind::B2) {
+            // Neither takes an endpoint: both ask for the vendor's names over TLS, and both take a proxy.
+            command.env("HTTPS_PROXY", self.vendor_proxy());
+        }
+        command.arg("--repo").arg(repository);
         command
+    }
+
+    fn restic_binary(&self) -> PathBuf {
+        match (self.kind(), std::env::var_os("PILLION_TEST_RESTIC")) {
+            // Newer ones of Debian have no client for it.
+            (Kind::Azurite, _) => super::tool("restic-with-azure/usr/bin/restic"),
+            (_, Some(restic)) => restic.into(),
+            (_, None) => super::tool("bin/restic"),
+        }
+    }
+
+    /// A proxy for clients that ask for the vendor's own host names, always over TLS: `https://api.backblazeb2.com`,
+    /// `https://pillionstore.blob.core.windows.net`.
+    pub fn vendor_proxy(&self) -> String {
+        let proxy = self.proxy.get_or_init(|| match (self.tls_port, self.security) {
+            (Some(port), _) => Proxy::to_tls(port),
+            (None, Security::Tls) => Proxy::to_tls(self.port),
+            (None, Security::Plain) => Proxy::to_plain(self.port, &self.certificate),
+        });
+        proxy.url()
     }
 }

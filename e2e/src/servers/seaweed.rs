@@ -3,10 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use super::{Credentials, Launch, Place, Rights, Security, tool};
+use serde_json::json;
 
-const READER: (&str, &str) = ("READERKEYID", "readers-secret-of-the-tests");
-const STRANGER: (&str, &str) = ("STRANGERKEYID", "strangers-secret-of-the-tests");
+use super::{Credentials, Launch, Place, Rights, Security, tool};
 
 pub(super) fn launch(place: &mut Place<'_>) -> Launch {
     let data = place.folder.join("data");
@@ -51,28 +50,26 @@ pub(super) fn launch(place: &mut Place<'_>) -> Launch {
         (format!("http://127.0.0.1:{filer}/"), 200),
         (format!("{}://127.0.0.1:{port}/healthz", place.security.scheme()), 200),
     ];
-    Launch { command, port, questions }
+    Launch { command, port, tls_port: None, path: "", questions }
 }
 
 pub(super) fn user(rights: Rights) -> Credentials {
-    let (id, secret) = match rights {
-        Rights::Read => READER,
-        Rights::Nothing => STRANGER,
-    };
-    Credentials::new(id, secret)
+    match rights {
+        Rights::Read => Credentials::reader(),
+        Rights::Nothing => Credentials::stranger(),
+        Rights::Quota { .. } => panic!("SeaweedFS has no quota of a user"),
+    }
 }
 
 fn users() -> String {
-    let owner = Credentials::owner();
-    let user = |name: &str, id: &str, secret: &str, actions: &str| {
-        format!(
-            r#"{{"name": "{name}", "credentials": [{{"accessKey": "{id}", "secretKey": "{secret}"}}], "actions": [{actions}]}}"#
-        )
+    let user = |name: &str, keys: Credentials, actions: &[&str]| {
+        let keys = json!([{ "accessKey": keys.id, "secretKey": keys.secret }]);
+        json!({ "name": name, "credentials": keys, "actions": actions })
     };
     let all = [
-        user("owner", &owner.id, &owner.secret, r#""Admin", "Read", "Write", "List", "Tagging""#),
-        user("reader", READER.0, READER.1, r#""Read", "List""#),
-        user("stranger", STRANGER.0, STRANGER.1, ""),
+        user("owner", Credentials::owner(), &["Admin", "Read", "Write", "List", "Tagging"]),
+        user("reader", Credentials::reader(), &["Read", "List"]),
+        user("stranger", Credentials::stranger(), &[]),
     ];
-    format!(r#"{{"identities": [{}]}}"#, all.join(", "))
+    json!({ "identities": all }).to_string()
 }

@@ -21,12 +21,12 @@ pub(super) fn launch(place: &mut Place<'_>) -> Launch {
     }
     command.arg("posix").arg(buckets);
     let health = format!("{}://127.0.0.1:{port}/health", place.security.scheme());
-    Launch { command, port, questions: vec![(health, 200)] }
+    Launch { command, port, tls_port: None, path: "", questions: vec![(health, 200)] }
 }
 
 /// A user who owns nothing, and may not make a bucket.
 pub(super) fn stranger(server: &Server) -> Credentials {
-    let stranger = Credentials::new("STRANGERKEYID", "strangers-secret-of-the-tests");
+    let stranger = Credentials::stranger();
     let owner = server.credentials();
     let mut command = Command::new(tool("bin/versitygw"));
     command.args(["admin", "--allow-insecure", "--endpoint-url", server.endpoint()]);

@@ -24,27 +24,32 @@ fn serves_restic_and_goes(kind: Kind, security: Security) {
     run(restic().args(["check", "--read-data"]));
     let snapshots = run(restic().args(["snapshots", "--json"]));
     assert!(snapshots.contains("/e2e/src"), "{snapshots}");
+    run(restic().args(["forget", "--prune", "latest"]));
     assert!(server.processor_seconds() > 0.0);
     drop(server);
     assert!(!folder.exists());
 }
 
-#[test]
-fn versitygw_serves_restic_plain() {
-    serves_restic_and_goes(Kind::Versity, Security::Plain);
+macro_rules! kinds {
+    ($($name:ident: $kind:ident, $security:ident;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                serves_restic_and_goes(Kind::$kind, Security::$security);
+            }
+        )*
+    };
 }
 
-#[test]
-fn versitygw_serves_restic_over_tls() {
-    serves_restic_and_goes(Kind::Versity, Security::Tls);
-}
-
-#[test]
-fn seaweed_serves_restic_plain() {
-    serves_restic_and_goes(Kind::SeaweedFs, Security::Plain);
-}
-
-#[test]
-fn seaweed_serves_restic_over_tls() {
-    serves_restic_and_goes(Kind::SeaweedFs, Security::Tls);
+kinds! {
+    ceph_serves_restic_plain: Ceph, Plain;
+    ceph_serves_restic_over_tls: Ceph, Tls;
+    seaweed_serves_restic_plain: SeaweedFs, Plain;
+    seaweed_serves_restic_over_tls: SeaweedFs, Tls;
+    versitygw_serves_restic_plain: Versity, Plain;
+    versitygw_serves_restic_over_tls: Versity, Tls;
+    azurite_serves_restic_plain: Azurite, Plain;
+    azurite_serves_restic_over_tls: Azurite, Tls;
+    the_model_of_b2_serves_restic_plain: B2, Plain;
+    the_model_of_b2_serves_restic_over_tls: B2, Tls;
 }
