@@ -23,6 +23,7 @@ pub(super) fn launch(place: &mut Place<'_>) -> Launch {
         "-filer",
         "-s3",
         "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
         "-s3.iam=false",
     ]);
     command.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]);

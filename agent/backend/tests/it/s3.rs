@@ -7,7 +7,8 @@ use crate::scene::{fresh_name, open_with, options, pack, s3, tried_again};
 
 async fn conforms(kind: Kind, security: Security) {
     let server = shared(kind, security);
-    conformance::check(tried_again(s3(server, &fresh_name(), "demo/a b+ü"))).await;
+    let checked = tokio::spawn(conformance::check(tried_again(s3(server, &fresh_name(), "demo/a b+ü"))));
+    assert!(checked.await.is_ok(), "the server's last words:\n{}", server.log_end());
 }
 
 macro_rules! conformance {
@@ -24,6 +25,8 @@ conformance! {
     versity_over_tls_holds_the_contract: Versity, Tls;
     seaweed_fs_holds_the_contract: SeaweedFs, Plain;
     seaweed_fs_over_tls_holds_the_contract: SeaweedFs, Tls;
+    ceph_holds_the_contract: Ceph, Plain;
+    ceph_over_tls_holds_the_contract: Ceph, Tls;
 }
 
 #[tokio::test]
