@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -100,44 +101,66 @@ pub(super) async fn dropped_calls_are_whole_or_nothing(backend: &Arc<dyn Backend
     let file = name(FileKind::Snapshot, 300);
     let (old, new) = (bytes(1, 3_000), bytes(2, 70_000));
     let both = [old.clone(), new.clone()];
-    for polls in 1..=5 {
+    for moment in 1..=10 {
         must("a save", backend.save(&file, Body::Bytes(old.clone())).await);
-        give_up(polls, backend.save(&file, Body::Bytes(new.clone()))).await;
+        give_up(moment, backend.save(&file, Body::Bytes(new.clone()))).await;
         let loaded = must("load after a save over it was given up", backend.load(&file, u64::MAX).await);
         assert!(both.contains(&loaded), "a save that was given up left a part of its bytes");
 
-        give_up(polls, backend.remove(&file)).await;
+        give_up(moment, backend.remove(&file)).await;
         must_be_whole(backend.load(&file, u64::MAX).await, &both);
         must("a remove", backend.remove(&file).await);
 
-        let fresh = name(FileKind::Snapshot, 300 + polls);
-        give_up(polls, backend.save(&fresh, Body::Bytes(new.clone()))).await;
+        let fresh = name(FileKind::Snapshot, 300 + moment);
+        give_up(moment, backend.save(&fresh, Body::Bytes(new.clone()))).await;
         must_be_whole(backend.load(&fresh, u64::MAX).await, &both[1..]);
         let sizes: Vec<u64> = listed(&**backend, FileKind::Snapshot).await.into_values().collect();
         let whole = |size: &u64| *size == new.len() as u64 || *size == old.len() as u64;
         assert!(sizes.iter().all(whole), "a save that was given up is listed with {sizes:?} bytes");
 
-        let fresh_new = name(FileKind::Snapshot, 400 + polls);
-        give_up(polls, backend.save_new(&fresh_new, Body::Bytes(new.clone()))).await;
+        let fresh_new = name(FileKind::Snapshot, 400 + moment);
+        give_up(moment, backend.save_new(&fresh_new, Body::Bytes(new.clone()))).await;
         must_be_whole(backend.load(&fresh_new, u64::MAX).await, &both[1..]);
 
-        give_up(polls, backend.load(&file, u64::MAX)).await;
-        give_up(polls, backend.list(FileKind::Snapshot).try_collect::<Vec<_>>()).await;
+        give_up(moment, backend.load(&file, u64::MAX)).await;
+        give_up(moment, backend.list(FileKind::Snapshot).try_collect::<Vec<_>>()).await;
         for file in [&file, &fresh, &fresh_new] {
             must("a remove after calls were given up", backend.remove(file).await);
         }
     }
+    nothing_comes_after(&**backend, FileKind::Snapshot).await;
 }
 
-/// Polls a call so many times, with time for others in between, and drops it.
-async fn give_up<T>(polls: u64, call: impl Future<Output = Result<T>>) {
+/// Drops a call at one of several moments: the first ones are counted in polls, the later ones in time, which takes a
+/// store at the other end of a network to be in the middle of something.
+async fn give_up<T>(moment: u64, call: impl Future<Output = Result<T>>) {
+    if moment > 5 {
+        let _done_or_dropped = tokio::time::timeout(Duration::from_micros(100 << moment), call).await;
+        return;
+    }
     let mut call = Box::pin(call.fuse());
-    for _ in 0..polls {
+    for _ in 0..moment {
         let done = poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_ready())).await;
         if done {
             return;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Waits for the late effects of dropped calls, and removes what they made. They may come, but they must end.
+async fn nothing_comes_after(backend: &dyn Backend, kind: FileKind) {
+    const QUIET_LISTS: u32 = 3;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut quiet = 0;
+    while quiet < QUIET_LISTS {
+        let found = listed(backend, kind).await;
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        assert!(Instant::now() < deadline, "dropped calls still make {found:?}");
+        for file in found.into_keys() {
+            must("a remove", backend.remove(&file).await);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps an error has failed, as it should")]
 
+mod faults;
 mod s3;
 mod scene;
