@@ -118,6 +118,7 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Whether [`Backend::save_new`] is decided by the store itself, so that of two concurrent calls for
     /// one name exactly one succeeds. Where this is `false`, `save_new` fails with [`ErrorKind::Unsupported`].
+    /// A server behind a backend may not heed the condition without saying so: who must be sure tries it.
     fn can_save_new(&self) -> bool;
 
     /// Whether there are folders of the layout that repositories had before these names (`key`, `lock`, `snapshot`,

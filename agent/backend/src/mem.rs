@@ -19,7 +19,16 @@ use crate::{Backend, Body, BoxStream, Entry, Error, ErrorKind, FileKind, FileNam
 #[derive(Clone, Debug)]
 pub struct Mem {
     files: Arc<Mutex<BTreeMap<FileName, Stored>>>,
-    can_save_new: bool,
+    save_new: SaveNew,
+}
+
+/// What becomes of a file that is to be saved only if there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SaveNew {
+    Decided,
+    Unsupported,
+    /// Saved in any case, though the store says otherwise.
+    Ignored,
 }
 
 #[derive(Clone, Debug)]
@@ -36,12 +45,21 @@ impl Default for Mem {
 
 impl Mem {
     pub fn new() -> Self {
-        Self { files: Arc::default(), can_save_new: true }
+        Self::with(SaveNew::Decided)
+    }
+
+    fn with(save_new: SaveNew) -> Self {
+        Self { files: Arc::default(), save_new }
     }
 
     /// A store that cannot decide between two who save one name, as some object stores cannot.
     pub fn without_save_new() -> Self {
-        Self { files: Arc::default(), can_save_new: false }
+        Self::with(SaveNew::Unsupported)
+    }
+
+    /// A store that takes the condition and does not heed it, as some servers do. It does not hold the contract.
+    pub fn with_false_save_new() -> Self {
+        Self::with(SaveNew::Ignored)
     }
 
     /// All that is stored.
@@ -53,7 +71,7 @@ impl Mem {
     #[must_use]
     pub fn duplicate(&self) -> Self {
         let files = self.lock().clone();
-        Self { files: Arc::new(Mutex::new(files)), can_save_new: self.can_save_new }
+        Self { files: Arc::new(Mutex::new(files)), save_new: self.save_new }
     }
 
     pub fn put_raw(&self, file: &FileName, bytes: impl Into<Bytes>) {
@@ -107,7 +125,7 @@ impl Backend for Mem {
     }
 
     fn can_save_new(&self) -> bool {
-        self.can_save_new
+        self.save_new != SaveNew::Unsupported
     }
 
     async fn create(&self) -> Result<()> {
@@ -142,12 +160,12 @@ impl Backend for Mem {
 
     async fn save_new(&self, file: &FileName, body: Body) -> Result<()> {
         let error = |kind| Error::new(kind, Operation::Save, file.to_string());
-        if !self.can_save_new {
+        if self.save_new == SaveNew::Unsupported {
             return Err(error(ErrorKind::Unsupported));
         }
         let bytes = blocking(|| body.read(file))?;
         let mut files = self.lock();
-        if files.contains_key(file) {
+        if self.save_new == SaveNew::Decided && files.contains_key(file) {
             return Err(error(ErrorKind::AlreadyExists));
         }
         files.insert(file.clone(), Stored { bytes, modified: SystemTime::now() });

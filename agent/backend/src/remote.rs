@@ -52,6 +52,10 @@ impl Failed {
     fn into_error(self, operation: Operation, name: String, no_container: ErrorKind) -> Error {
         match self {
             Self::NoContainer(why) => Error::new(no_container, operation, name).because(why),
+            // That there is none is all there is to say.
+            Self::Because { kind: ErrorKind::NotFound, .. } => {
+                Error::new(ErrorKind::NotFound, operation, name)
+            }
             Self::Because { kind, why, retry_after } => {
                 Error { retry_after, ..Error::new(kind, operation, name).because(why) }
             }

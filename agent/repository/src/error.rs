@@ -9,8 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no repository at {location}")]
-    NoRepository { location: String },
+    /// `why` where the store says more than that there is none: that it is not there itself.
+    #[error("there is no repository at {location}{}", .why.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    NoRepository { location: String, why: Option<String> },
     #[error("there is a repository at {location} already")]
     AlreadyInitialized { location: String },
     #[error("{location} holds keys or snapshots but no config: it is what is left of a repository")]

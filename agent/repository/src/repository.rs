@@ -69,9 +69,14 @@ impl Repository {
     /// Opens with the first key file that the password fits and whose master key opens the config.
     pub fn open(store: Store, password: &[u8], settings: Settings) -> Result<Self> {
         let config_file = FileName::config();
-        let Some(sealed_config) = store.load_if_present(&config_file)? else {
-            refuse_old_layout(&store)?;
-            return Err(Error::NoRepository { location: store.location() });
+        let sealed_config = match store.load(&config_file) {
+            Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => {
+                refuse_old_layout(&store)?;
+                // Of a directory it is clear without the system's words.
+                let why = e.source.filter(|why| !why.is::<std::io::Error>()).map(|why| why.to_string());
+                return Err(Error::NoRepository { location: store.location(), why });
+            }
+            loaded => loaded?,
         };
         let (key_id, key, config_json) = find_key(&store, password, &sealed_config)?;
         let config = Config::decode(&config_json).map_err(|why| match why {
@@ -223,11 +228,17 @@ impl BlobReader {
     pub fn load(&mut self, kind: BlobKind, id: &Id) -> Result<&[u8]> {
         let index = Arc::clone(&self.index);
         let mut failure = None;
-        for location in index.lookup(kind, id) {
-            match self.load_from(kind, id, &location) {
-                Ok(()) => return Ok(&self.plain),
-                Err(e @ (Error::Cancelled | Error::LockLost(_))) => return Err(e),
-                Err(e) => failure = Some(e),
+        // What is damaged is read a second time before it is called so: it may have been on its way only.
+        for _ in 0..2 {
+            for location in index.lookup(kind, id) {
+                match self.load_from(kind, id, &location) {
+                    Ok(()) => return Ok(&self.plain),
+                    Err(e @ (Error::Cancelled | Error::LockLost(_))) => return Err(e),
+                    Err(e) => failure = Some(e),
+                }
+            }
+            if !matches!(failure, Some(Error::DamagedBlob { .. })) {
+                break;
             }
         }
         Err(failure.unwrap_or(Error::MissingBlob { kind, id: *id }))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use pillion_backend::limit::Limited;
-use pillion_backend::open::Options;
+use pillion_backend::open::{Options, Rate};
 use pillion_backend::retry::{Policy, Retry};
 use pillion_backend::{Backend, Body, Error, ErrorKind, FileName};
 use pillion_e2e::proxy::{Asked, Fault, Proxy};
@@ -170,4 +170,33 @@ async fn a_refusal_of_head_is_explained_by_asking_again() {
     assert!(error.to_string().contains("InvalidAccessKeyId"), "{error}");
     let methods: Vec<_> = scene.proxy.asked().into_iter().map(|asked| asked.method).collect();
     assert_eq!(methods, ["HEAD", "GET"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_not_what_it_says_is_never_stored() {
+    let server = shared(Kind::Versity, Security::Plain);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("body");
+    let slowly = Options { upload_limit: Rate::new(1 << 20), ..options(server) };
+    let location = format!("s3:{}/{}", server.endpoint(), fresh_name());
+    let store = open_with(&location, &keys(server), &slowly).unwrap();
+    store.create().await.unwrap();
+    let body = |size_bytes, sha256| Body::File { path: path.clone().into(), size_bytes, sha256 };
+    let refused = async |body| {
+        let error = store.save(&pack('c'), body).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::UnusableBody, "{error}");
+        assert_eq!(store.stat(&pack('c')).await.unwrap_err().kind, ErrorKind::NotFound);
+    };
+    std::fs::write(&path, "body").unwrap();
+    refused(body(3, None)).await;
+    refused(body(5, None)).await;
+    // What the caller knows is what the store is told, and the store finds other bytes.
+    refused(body(4, Some([7; 32]))).await;
+
+    std::fs::write(&path, vec![1; 4 << 20]).unwrap();
+    let cut = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+    };
+    tokio::join!(refused(body(4 << 20, None)), cut);
 }

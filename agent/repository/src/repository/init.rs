@@ -99,8 +99,11 @@ fn init_at(
     let sealed_config =
         file::encode(FileKind::Config, &config.encode(), &master_key, config.version, compression);
 
-    let saved = store.save(&key_name, Body::from(key_file));
-    let tried = saved.and_then(|()| write_config(store, pace.settle, &key_id, &sealed_config));
+    let saved = store.save(&key_name, Body::from(key_file.clone()));
+    let tried = saved.and_then(|()| match keeps_what_is_there(store, &key_name, key_file)? {
+        true => write_new_config(store, &sealed_config),
+        false => write_config_of_smallest_key(store, pace.settle, &key_id, &sealed_config),
+    });
     match (tried, store.load_if_present(&FileName::config())) {
         // What counts is what is there: the answer to our own save may have been lost on its way.
         (_, Ok(Some(found))) if found == sealed_config => {}
@@ -128,15 +131,35 @@ fn random_number() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-/// Puts our config into the store, unless another's counts.
-fn write_config(store: &Store, settle: Duration, own_key: &Id, sealed_config: &[u8]) -> Result<()> {
-    let body = Body::from(sealed_config.to_vec());
-    if store.backend().can_save_new() {
-        return match store.save_new(&FileName::config(), body) {
-            Err(Error::Backend(e)) if e.kind == ErrorKind::AlreadyExists => Ok(()),
-            saved => saved,
-        };
+/// Whether the store saves a file only if there is none. Some servers say they do and overwrite all the same, so it is
+/// tried on our own key, to which its own bytes do no harm.
+fn keeps_what_is_there(store: &Store, key_name: &FileName, key_file: Vec<u8>) -> Result<bool> {
+    if !store.backend().can_save_new() {
+        return Ok(false);
     }
+    match store.save_new(key_name, Body::from(key_file)) {
+        Ok(()) => Ok(false),
+        Err(Error::Backend(e)) if e.kind == ErrorKind::AlreadyExists => Ok(true),
+        Err(Error::Backend(e)) if e.kind == ErrorKind::Unsupported => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Puts our config into the store, unless there is one.
+fn write_new_config(store: &Store, sealed_config: &[u8]) -> Result<()> {
+    match store.save_new(&FileName::config(), Body::from(sealed_config.to_vec())) {
+        Err(Error::Backend(e)) if e.kind == ErrorKind::AlreadyExists => Ok(()),
+        saved => saved,
+    }
+}
+
+/// Puts our config into the store, unless another's counts.
+fn write_config_of_smallest_key(
+    store: &Store,
+    settle: Duration,
+    own_key: &Id,
+    sealed_config: &[u8],
+) -> Result<()> {
     let is_smallest = || Ok::<_, Error>(store.list_ids(FileKind::Key)?.first() == Some(own_key));
     if !is_smallest()? {
         return Ok(());
@@ -145,7 +168,7 @@ fn write_config(store: &Store, settle: Duration, own_key: &Id, sealed_config: &[
     if !is_smallest()? || store.load_if_present(&FileName::config())?.is_some() {
         return Ok(());
     }
-    store.save(&FileName::config(), body)
+    store.save(&FileName::config(), Body::from(sealed_config.to_vec()))
 }
 
 /// Refuses where somebody's repository may be; removes the keys of an `init` that died before its config.

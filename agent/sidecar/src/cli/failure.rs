@@ -94,7 +94,7 @@ mod tests {
     fn every_error_has_restics_exit_code() {
         let location = || "/r".to_owned();
         for (error, code) in [
-            (Error::NoRepository { location: location() }, 10),
+            (Error::NoRepository { location: location(), why: None }, 10),
             (Error::Locked("by host".into()), 11),
             (Error::WrongPassword, 12),
             (Error::Cancelled, 130),
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_and_a_hint() {
-        let failure = Failure::from(Error::NoRepository { location: "/r\n\u{1b}[2J".into() });
+        let failure = Failure::from(Error::NoRepository { location: "/r\n\u{1b}[2J".into(), why: None });
         assert_eq!(
             failure.text(),
             "Fatal: there is no repository at /r\\n\\x1b[2J\nHint: check the location, or create one with `pillion init`"

@@ -134,8 +134,8 @@ fn waits_as(call: &Call, looks: &Mutex<u32>) -> Actor {
     }
 }
 
-fn stores() -> [Mem; 2] {
-    [Mem::new(), Mem::without_save_new()]
+fn stores() -> [Mem; 3] {
+    [Mem::new(), Mem::without_save_new(), Mem::with_false_save_new()]
 }
 
 #[test]

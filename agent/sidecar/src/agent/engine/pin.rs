@@ -115,7 +115,10 @@ impl Pin {
                 let id = other.config.id.short();
                 Err(replaced(&format!("the repository {id}"), &format!("to go on in {id}")))
             }
-            Err(Error::NoRepository { .. }) => Err(replaced("none", "to begin a new one there")),
+            Err(Error::NoRepository { why, .. }) => {
+                let there_is = why.map_or("none".to_owned(), |why| format!("none ({why})"));
+                Err(replaced(&there_is, "to begin a new one there"))
+            }
             Err(e) => Err(e.into()),
         }
     }
