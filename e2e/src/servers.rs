@@ -34,7 +34,7 @@ const START_MAX: Duration = Duration::from_secs(180);
 /// How often a server is started anew that ended by itself: another process may take a port after we saw it free.
 const START_TRIES_MAX: usize = 3;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
     Ceph,
     SeaweedFs,
@@ -45,7 +45,7 @@ pub enum Kind {
     Minio,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Security {
     Plain,
     /// TLS by a certificate of a CA that only [`Server::ca`] knows.
@@ -173,6 +173,9 @@ impl Server {
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
+        }
+        if self.process.has_ended() {
+            return Err(Failure::Ended("another server answers on its port".to_owned()));
         }
         Ok(())
     }

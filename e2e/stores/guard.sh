@@ -7,8 +7,12 @@ set -m # a process group of its own for what runs in the background
 folder=$1
 shift
 { "$@" </dev/null; echo "$?" >"$folder/ended"; } &
-echo $! >"$folder/group"
+group=$!
+echo "$group" >"$folder/group"
 read -r _
-kill -KILL -- "-$!"
+kill -KILL -- "-$group"
 wait
+# Only the group's first process is ours to wait for. The others are gone, with their ports, once all of their
+# threads are: a process counts as a zombie before its last thread has let go of the sockets.
+while grep -Eqs "\) [^ZX] [0-9]+ $group " /proc/[0-9]*/task/[0-9]*/stat; do sleep 0.01; done
 rm -rf -- "$folder"

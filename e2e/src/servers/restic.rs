@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::vendor::Proxy;
-use super::{Kind, Security, Server};
+use super::{Credentials, Kind, Security, Server};
 
 /// What [`Server::restic`] opens repositories with.
 pub const RESTIC_PASSWORD: &str = "password of the tests";
@@ -16,6 +16,11 @@ impl Server {
     /// restic with the repository below `prefix` of the bucket (or container), to be given a verb. It keeps no cache:
     /// what it says of the repository is what lies in the store.
     pub fn restic(&self, bucket: &str, prefix: &str) -> Command {
+        self.restic_as(self.credentials(), bucket, prefix)
+    }
+
+    /// The same, as another user.
+    pub fn restic_as(&self, user: &Credentials, bucket: &str, prefix: &str) -> Command {
         let mut command = Command::new(self.restic_binary());
         for (name, _) in std::env::vars_os() {
             let upper = name.to_string_lossy().to_uppercase();
@@ -33,7 +38,7 @@ impl Server {
                 "AWS_SECRET_ACCESS_KEY",
             ),
         };
-        command.env(id, &self.credentials().id).env(secret, &self.credentials().secret);
+        command.env(id, &user.id).env(secret, &user.secret);
         if matches!(self.kind(), Kind::Azurite | Kind::B2) {
             // Neither takes an endpoint: both ask for the vendor's names over TLS, and both take a proxy.
             command.env("HTTPS_PROXY", self.vendor_proxy());

@@ -1,3 +1,4 @@
 //! The tests of what this crate gives to the others.
 
+mod b2;
 mod servers;
