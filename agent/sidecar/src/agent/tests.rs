@@ -60,7 +60,7 @@ impl Engine for Script {
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
-        assert_eq!(request.credentials.password.expose(), b"x");
+        assert_eq!(request.credentials.password.expose(), PASSWORD.as_bytes());
         let time = self.clock.now().format("%d %T").to_string();
         self.begun.lock().unwrap().push((time, request.queued.trigger));
         let step = self.steps.lock().unwrap().pop_front();
@@ -82,7 +82,7 @@ fn scene(start: &str, yaml: &str) -> Scene {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, yaml).unwrap();
-    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", PASSWORD)]);
     let mut scene = scene_with(start, Some(file), environment);
     // Taken over before the directory goes: a file that cannot be read leaves the last good settings.
     scene.agent.reload();
@@ -101,6 +101,8 @@ fn scene_with(start: &str, file: Option<PathBuf>, environment: Environment) -> S
     let agent = Agent::new(Arc::clone(&script), clock, source, environment);
     Scene { script, agent }
 }
+
+const PASSWORD: &str = "hunter1";
 
 const DAILY: &str = "{repository: /r, sources: /s, schedule: 0 3 * * *}";
 
@@ -250,7 +252,7 @@ async fn bad_settings_and_a_missing_password_are_states_that_heal() {
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert!(script.begun.lock().unwrap().is_empty(), "there is no password yet");
         std::fs::create_dir(&credentials).unwrap();
-        std::fs::write(credentials.join("RESTIC_PASSWORD"), "x").unwrap();
+        std::fs::write(credentials.join("RESTIC_PASSWORD"), PASSWORD).unwrap();
     };
     let ((begun, _), ()) = tokio::join!(scene.serve(1), heals);
     assert_eq!(begun.len(), 1, "{begun:?}");
@@ -262,7 +264,7 @@ async fn the_last_good_settings_go_on_when_the_file_turns_bad() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, DAILY).unwrap();
-    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", PASSWORD)]);
     let scene = scene_with("2026-11-21T10:00:00Z", Some(file.clone()), environment).newest(Ok(None));
     let breaks = async {
         tokio::time::sleep(Duration::from_secs(600)).await;
@@ -301,7 +303,7 @@ async fn the_log_tells_the_store_and_the_sort_of_its_credentials_and_no_secret()
     let directory = tempfile::tempdir().unwrap();
     let (file, credentials) = (directory.path().join("config.yaml"), directory.path().join("credentials"));
     std::fs::create_dir(&credentials).unwrap();
-    for (name, value) in [("RESTIC_PASSWORD", "hunter1"), ("AWS_ACCESS_KEY_ID", "hunter2")] {
+    for (name, value) in [("RESTIC_PASSWORD", PASSWORD), ("AWS_ACCESS_KEY_ID", "hunter2")] {
         std::fs::write(credentials.join(name), value).unwrap();
     }
     let yaml = format!(
@@ -333,7 +335,7 @@ async fn with_another_repository_from_minute_10(
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, DAILY).unwrap();
-    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", PASSWORD)]);
     let scene = script(scene_with("2026-11-21T10:00:00Z", Some(file.clone()), environment));
     let changes = async {
         tokio::time::sleep(Duration::from_secs(600)).await;

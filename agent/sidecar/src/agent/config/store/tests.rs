@@ -64,6 +64,15 @@ fn the_manifests_of_object_stores_are_the_settings_of_a_store() {
 }
 
 #[test]
+fn the_example_of_the_readme_is_understood() {
+    let page = include_str!("../../../../../../README.md");
+    let (_, section) = page.split_once("\n### Stores\n").expect("the page has the section");
+    let example = section.split("```").nth(1).and_then(|example| example.strip_prefix("yaml\n")).unwrap();
+    let location = resolve(example).unwrap().repository.to_string();
+    assert_eq!(location, "s3:https://minio.storage.svc/shop-backup/demo/deployment/shop");
+}
+
+#[test]
 fn the_manifests_of_volumes_are_their_mount_path() {
     for volume in [
         "hostPath:\n      path: /data/shop/repo",
