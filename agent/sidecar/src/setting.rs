@@ -195,9 +195,8 @@ mod tests {
 
     #[test]
     fn a_rate_is_in_kibibytes_and_zero_is_none() {
-        let rate = |text: &str| {
-            text.parse::<RateLimit>().map(|limit| limit.rate().map(|rate| rate.bytes_per_second()))
-        };
+        let rate =
+            |text: &str| text.parse::<RateLimit>().map(|limit| limit.rate().map(Rate::bytes_per_second));
         assert_eq!(rate("0"), Ok(None));
         assert_eq!(rate("3"), Ok(Some(3072)));
         assert_eq!(rate("4294967295"), Ok(Some(4_294_967_295 << 10)));
