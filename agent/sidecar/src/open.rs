@@ -41,6 +41,7 @@ impl Connection {
                 bucket_lookup: self.bucket_lookup,
             },
             user_agent: format!("pillion/{VERSION}"),
+            ..Options::default()
         }
     }
 }

@@ -82,6 +82,10 @@ pub fn load(
     let variables: BTreeMap<_, _> =
         SECRET_NAMES.iter().filter_map(|name| Some((*name, environment.secret(name)?))).collect();
     let shown = directory.display();
+    if mounted.is_closed {
+        let problems = mounted.problems.into_iter().take(1).collect();
+        return Err(Unusable { is_absent: false, place: shown.to_string(), problems });
+    }
     let is_mounted = !mounted.values.is_empty() || !mounted.problems.is_empty();
     let warning = if is_mounted { warning(directory, &mounted, &variables) } else { None };
     let (values, mut problems, place) = match is_mounted {
@@ -127,6 +131,8 @@ struct Mounted {
     values: BTreeMap<&'static str, Secret>,
     /// What is there and could not be read.
     problems: Vec<String>,
+    /// Whether nothing at all could be asked for, as where the directory is somebody else's.
+    is_closed: bool,
 }
 
 fn read_directory(directory: &Path) -> Mounted {
@@ -155,6 +161,7 @@ fn read_files(directory: &Path) -> Mounted {
             Err(e) => mounted.problems.push(format!("{name}: read {}: {e}", path.display())),
         }
     }
+    mounted.is_closed = mounted.problems.len() == SECRET_NAMES.len();
     mounted
 }
 

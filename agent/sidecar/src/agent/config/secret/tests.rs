@@ -115,6 +115,16 @@ fn what_is_there_and_cannot_be_read_is_told_once_and_is_not_missing() {
 }
 
 #[test]
+fn a_directory_that_lets_nobody_in_is_told_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let circle = directory.path().join("circle");
+    symlink("circle", &circle).unwrap();
+    let told = load_from(&circle, &S3, "s3:h/b").unwrap_err();
+    assert_eq!((told.is_absent, told.problems.len()), (false, 1), "{told}");
+    assert!(told.to_string().contains("circle"), "{told}");
+}
+
+#[test]
 fn a_rotated_secret_is_read_anew_and_from_one_version() {
     let directory = mounted(&S3);
     let before = load_from(directory.path(), &[], "s3:h/b").unwrap();
