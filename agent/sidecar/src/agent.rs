@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::telemetry;
-use config::{Config, Jitter, Loaded, Source, secret};
+use config::secret::{self, Credentials};
+use config::{Config, Jitter, Loaded, Source};
 use queue::Queue;
 use record::{Outcome, RunEnd, RunRecord};
 use run::{End, Ended, Engine, Job, RunRequest};
@@ -65,6 +66,14 @@ struct Again {
     failures: u32,
 }
 
+/// What is said of credentials: never one of them.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    place: String,
+    sort: &'static str,
+    warning: Option<String>,
+}
+
 #[derive(Debug)]
 pub struct Agent<E, C> {
     engine: Arc<E>,
@@ -79,8 +88,8 @@ pub struct Agent<E, C> {
     /// `Some` while it is not known whether a run was missed.
     look: Option<Again>,
     retry: Option<Again>,
-    /// The warning or problem of the credentials that was told last, so that it is told once.
-    told: Option<String>,
+    /// What was told last of the credentials, so that it is told once.
+    told: Option<Told>,
     newest: watch::Sender<Option<Arc<RunRecord>>>,
 }
 
@@ -148,6 +157,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 self.config = Some(Arc::from(config));
                 self.due = None;
                 self.retry = None;
+                self.told = None;
                 self.look = Some(Again { at: self.clock.now(), failures: 0 });
             }
             Loaded::Bad(problems) => {
@@ -191,20 +201,20 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         if !looks && queued.is_none() {
             return;
         }
-        let password = self.password(&config);
+        let credentials = self.credentials(&config);
         let engine = Arc::clone(&self.engine);
         let cancel = stop.child_token();
-        match (queued, password) {
-            (None, Ok(password)) => self.job = Some(Job::look(engine, config, password, cancel)),
+        match (queued, credentials) {
+            (None, Ok(credentials)) => self.job = Some(Job::look(engine, config, credentials, cancel)),
             (None, Err(problem)) => {
                 let end = End::Look(Err(RunEnd::failed(problem, None)));
                 self.job_ended(Ended { config, end });
             }
-            (Some(queued), Ok(password)) => {
+            (Some(queued), Ok(credentials)) => {
                 // Any run will show what a retry would have shown.
                 self.retry = self.retry.map(|retry| Again { at: DateTime::<Utc>::MAX_UTC, ..retry });
                 tracing::info!(run = queued.number, reason = %queued.trigger, "run begins");
-                self.job = Some(Job::run(engine, RunRequest { queued, config, password }, now, cancel));
+                self.job = Some(Job::run(engine, RunRequest { queued, config, credentials }, now, cancel));
             }
             (Some(queued), Err(problem)) => {
                 let end = End::Run { queued, started_at: now, end: RunEnd::failed(problem, None) };
@@ -213,15 +223,23 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         }
     }
 
-    fn password(&mut self, config: &Config) -> Result<pillion_backend::secret::Secret, String> {
-        let credentials = secret::load(&config.credentials_directory, &self.environment)?;
-        if let Some(warning) = &credentials.warning
-            && self.told.as_ref() != Some(warning)
-        {
-            tracing::warn!("{warning}");
+    /// Read for one job alone, so that a rotated Secret is used at once.
+    fn credentials(&mut self, config: &Config) -> Result<Credentials, String> {
+        let loaded = secret::load(&config.credentials_directory, &self.environment, &config.repository);
+        let credentials = loaded.map_err(|unusable| unusable.to_string())?;
+        let told = Told {
+            place: credentials.place.clone(),
+            sort: credentials.access.sort(),
+            warning: credentials.warning.clone(),
+        };
+        if self.told.as_ref() != Some(&told) {
+            tracing::info!(place = told.place, store = told.sort, "credentials read");
+            if let Some(warning) = &told.warning {
+                tracing::warn!("{warning}");
+            }
+            self.told = Some(told);
         }
-        self.told = credentials.warning;
-        Ok(credentials.password)
+        Ok(credentials)
     }
 
     fn job_ended(&mut self, ended: Ended) {

@@ -1,8 +1,9 @@
 //! The other door: a person's hands, with restic's words.
 //!
 //! One file a command: its options, what they mean, what it prints. What all commands share is in [`global`],
-//! [`password`], [`filter`], [`failure`] and [`output`]; [`signal`] is how a command is interrupted.
+//! [`connection`], [`password`], [`filter`], [`failure`] and [`output`]; [`signal`] is how a command is interrupted.
 
+pub mod connection;
 pub mod failure;
 pub mod filter;
 pub mod global;

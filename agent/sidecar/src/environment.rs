@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use pillion_backend::secret::Secret;
+
 /// The variables as they were when the process began. Values are never shown: some are passwords.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<OsString, OsString>);
@@ -16,6 +18,11 @@ impl Environment {
     /// The value as raw bytes, for passwords and paths. An empty value counts as none, as restic has it.
     pub fn raw(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// The value as a secret.
+    pub fn secret(&self, name: &str) -> Option<Secret> {
+        self.raw(name).map(|value| Secret::new(value.as_encoded_bytes()))
     }
 
     /// The value as text; one that is not UTF-8 has replacement characters, so that it is not taken for missing.

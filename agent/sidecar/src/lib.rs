@@ -7,6 +7,7 @@
     allow(clippy::unwrap_used, reason = "a test that unwraps an error has failed, as it should")
 )]
 
+pub mod access;
 pub mod agent;
 pub mod cli;
 pub mod duration;

@@ -1,17 +1,59 @@
 //! A location becomes a store: what both doors put around it.
+//!
+//! The one place that builds the options of a store and tries its calls again. Touches nothing: whether anything is
+//! there, the first call tells.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pillion_backend::Backend;
-use pillion_backend::credentials::Credentials;
 use pillion_backend::location::Location;
-use pillion_backend::open::{Options, open};
+use pillion_backend::open::{BucketLookup, Options, S3Options, open};
 use pillion_backend::retry::{Hook, Policy, Retry};
 
+use crate::VERSION;
+use crate::access::StoreAccess;
+use crate::setting::{MaxConnections, RateLimit};
+
+/// How a store is spoken to, as settings or options of a command say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Of the bucket, where the store has regions and it is not to be found out.
+    pub region: Option<String>,
+    pub bucket_lookup: BucketLookup,
+    /// Any certificate will do.
+    pub insecure_tls: bool,
+    pub max_connections: MaxConnections,
+    pub upload_limit: RateLimit,
+    pub download_limit: RateLimit,
+}
+
+impl Connection {
+    fn options(&self, access: &StoreAccess) -> Options {
+        Options {
+            ca_certificates: access.ca_certificates.clone(),
+            insecure_tls: self.insecure_tls,
+            max_connections: self.max_connections.count(),
+            upload_limit: self.upload_limit.rate(),
+            download_limit: self.download_limit.rate(),
+            s3: S3Options {
+                region: self.region.clone().or_else(|| access.region.clone()),
+                bucket_lookup: self.bucket_lookup,
+            },
+            user_agent: format!("pillion/{VERSION}"),
+            ..Options::default()
+        }
+    }
+}
+
 /// The store at a location, with retries that are told to `hook`.
-pub fn open_backend(location: &Location, hook: Hook) -> pillion_repository::Result<Arc<dyn Backend>> {
-    let opened = open(location, &Credentials::Local, &Options::default())?;
+pub fn open_backend(
+    location: &Location,
+    access: &StoreAccess,
+    connection: &Connection,
+    hook: Hook,
+) -> pillion_repository::Result<Arc<dyn Backend>> {
+    let opened = open(location, &access.credentials, &connection.options(access))?;
     Ok(Arc::new(Retry::new(opened, Policy::default(), hook)))
 }
 
@@ -19,29 +61,37 @@ pub fn retry_sentence(error: &pillion_backend::Error, wait: Duration) -> String 
     format!("{error}; trying again in {:.1} s", wait.as_secs_f64())
 }
 
-/// A location with the password of its URL hidden.
-pub fn redact_location(location: &str) -> String {
-    let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(authority_end);
-    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
-        None => location.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::redact_location;
+    use super::*;
+    use crate::environment::Environment;
 
     #[test]
-    fn a_password_in_a_location_is_not_shown() {
-        for (location, shown) in [
-            ("rest:https://user:hunter2@host:8000/x@y", "rest:https://user:***@host:8000/x@y"),
-            ("rest:https://host/user:pw@x", "rest:https://host/user:pw@x"),
-            ("/a:b@c", "/a:b@c"),
-        ] {
-            assert_eq!(redact_location(location), shown);
-        }
+    fn what_was_said_of_a_store_reaches_it() {
+        let location = Location::parse("s3:host/bucket").unwrap();
+        let environment = Environment::from_iter([
+            ("CA_CERT_DATA", "-----BEGIN CERTIFICATE-----"),
+            ("AWS_DEFAULT_REGION", "of-the-environment"),
+        ]);
+        let access = StoreAccess::of_environment(&location, &environment).unwrap();
+        let said = Connection {
+            region: None,
+            bucket_lookup: BucketLookup::Path,
+            insecure_tls: true,
+            max_connections: "7".parse().unwrap(),
+            upload_limit: "1".parse().unwrap(),
+            download_limit: "2".parse().unwrap(),
+        };
+        let options = said.options(&access);
+        assert_eq!(options.ca_certificates, b"-----BEGIN CERTIFICATE-----");
+        assert!(options.insecure_tls);
+        assert_eq!(options.max_connections, 7);
+        assert_eq!(options.upload_limit.unwrap().bytes_per_second(), 1024);
+        assert_eq!(options.download_limit.unwrap().bytes_per_second(), 2048);
+        assert_eq!(options.s3.region.as_deref(), Some("of-the-environment"));
+        assert_eq!(options.s3.bucket_lookup, BucketLookup::Path);
+        assert_eq!(options.user_agent, format!("pillion/{VERSION}"));
+        let with_region = Connection { region: Some("of-the-settings".to_owned()), ..said };
+        assert_eq!(with_region.options(&access).s3.region.as_deref(), Some("of-the-settings"));
     }
 }

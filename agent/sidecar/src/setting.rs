@@ -1,7 +1,10 @@
 //! Small values that both doors, agent and CLI, read from text.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
+
+use pillion_backend::open::{DEFAULT_MAX_CONNECTIONS, Rate};
 
 /// How hard new blobs are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +88,80 @@ impl FromStr for PackSize {
     }
 }
 
+/// A bound on the bytes a second, in KiB as restic's options have it; 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit {
+    kibibytes_per_second: u32,
+}
+
+impl RateLimit {
+    pub fn rate(self) -> Option<Rate> {
+        Rate::new(u64::from(self.kibibytes_per_second) << 10)
+    }
+}
+
+impl FromStr for RateLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = |_| format!("{text:?} is no rate: it is a number of KiB a second, and 0 is no limit");
+        text.parse().map(|kibibytes_per_second| Self { kibibytes_per_second }).map_err(refuse)
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kibibytes_per_second.fmt(f)
+    }
+}
+
+/// How many requests to a store may be in flight at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxConnections(NonZeroUsize);
+
+impl MaxConnections {
+    /// Each costs memory on both sides, and no store is faster with more.
+    const MAX: usize = 256;
+
+    pub fn count(self) -> usize {
+        self.0.get()
+    }
+}
+
+impl Default for MaxConnections {
+    fn default() -> Self {
+        Self(NonZeroUsize::new(DEFAULT_MAX_CONNECTIONS).expect("the default is not zero"))
+    }
+}
+
+impl FromStr for MaxConnections {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse().map(NonZeroUsize::new) {
+            // In a manifest the zero is what was not written.
+            Ok(None) => Ok(Self::default()),
+            Ok(Some(count)) if count.get() <= Self::MAX => Ok(Self(count)),
+            _ => Err(format!("{text:?} is no number of connections: it is one from 1 to {}", Self::MAX)),
+        }
+    }
+}
+
+impl fmt::Display for MaxConnections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The region of a bucket. What it may be the store knows; it becomes part of a host's name and of a signature.
+pub fn parse_region(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match text.len() <= 64 && text.chars().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("a region is at most 64 letters, digits, dashes, dots and underscores".to_owned()),
+    }
+}
+
 /// A size as restic's options take it: bytes, or with one of the suffixes k, m, g, t (powers of 1024).
 pub fn parse_size_bytes(text: &str) -> Result<u64, String> {
     let refuse = || format!("{text:?} is no size: write it like 500, 64k, 10M or 2G");
@@ -113,6 +190,36 @@ mod tests {
         }
         for text in ["", "k", "-1", "1x", "9999999999T", "1.5M"] {
             assert!(parse_size_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_in_kibibytes_and_zero_is_none() {
+        let rate =
+            |text: &str| text.parse::<RateLimit>().map(|limit| limit.rate().map(Rate::bytes_per_second));
+        assert_eq!(rate("0"), Ok(None));
+        assert_eq!(rate("3"), Ok(Some(3072)));
+        assert_eq!(rate("4294967295"), Ok(Some(4_294_967_295 << 10)));
+        for text in ["", "-1", "1k", "4294967296", "1.5"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn connections_have_bounds_and_zero_is_not_set() {
+        for (text, count) in [("0", 5), ("1", 1), ("256", 256)] {
+            assert_eq!(text.parse::<MaxConnections>().unwrap().count(), count, "{text}");
+        }
+        for text in ["257", "-1", "many", ""] {
+            assert!(text.parse::<MaxConnections>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_a_word() {
+        assert_eq!(parse_region("eu-central-1"), Ok("eu-central-1".to_owned()));
+        for text in ["a/b", "a b", "a@b", "a\r", &"x".repeat(65)] {
+            assert!(parse_region(text).is_err(), "{text}");
         }
     }
 

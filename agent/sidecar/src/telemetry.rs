@@ -1,6 +1,7 @@
 //! Logs: text for people on a terminal, a JSON object a line otherwise. All of it goes to standard error.
 //!
-//! Nothing that is logged may hold a password: values of type `Secret` have no text form. A log that cannot be written, on
+//! Nothing that is logged may hold a password: values of type `Secret` have no text form, and libraries, which may show a
+//! header or a URL with a signature in it, have no say here. A log that cannot be written, on
 //! a full disk or to a reader that went away, is lost and nothing else: `eprintln!`, which would panic there, is called
 //! nowhere.
 
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layered, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
@@ -80,7 +82,7 @@ type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// What can be changed of the log while it is written.
 struct Log {
-    level: reload::Handle<LevelFilter, Layered<reload::Layer<Lines, Registry>, Registry>>,
+    level: reload::Handle<Targets, Layered<reload::Layer<Lines, Registry>, Registry>>,
     lines: reload::Handle<Lines, Registry>,
 }
 
@@ -106,8 +108,10 @@ pub fn change(level: LogLevel, format: LogFormat) {
     }
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
-    LEVELS.iter().find(|(known, ..)| *known == level).map_or(LevelFilter::INFO, |(.., filter)| *filter)
+/// Our own crates, whose names all begin so.
+fn filter(level: LogLevel) -> Targets {
+    let filter = LEVELS.iter().find(|(known, ..)| *known == level).map(|(.., filter)| *filter);
+    Targets::new().with_target("pillion", filter.expect("every level is in the table"))
 }
 
 fn lines(format: LogFormat) -> Lines {
@@ -121,5 +125,26 @@ fn lines(format: LogFormat) -> Lines {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Auto if !is_terminal => lines.json().flatten_event(true).boxed(),
         LogFormat::Text | LogFormat::Auto => lines.with_ansi(is_terminal).boxed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn our_own_crates_log_and_no_library_does() {
+        let everything = filter(LogLevel::Trace);
+        for ours in ["pillion", "pillion::agent", "pillion_backend::s3", "pillion_repository::lock"] {
+            assert!(everything.would_enable(ours, &Level::TRACE), "{ours}");
+            assert!(!filter(LogLevel::Info).would_enable(ours, &Level::DEBUG), "{ours}");
+        }
+        for library in
+            ["h2::client", "hyper_util::client", "reqwest::connect", "object_store", "rustls", "log"]
+        {
+            assert!(!everything.would_enable(library, &Level::ERROR), "{library}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 pub mod raw;
 pub mod secret;
 mod source;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -14,9 +15,11 @@ use std::time::Duration;
 
 use pillion_backend::location::Location;
 use pillion_repository::filter::{Case, ExcludeOptions, Exclusion, PatternList};
+use pillion_repository::format::id::Id;
 
 use crate::agent::schedule::{Schedule, parse_zone};
 use crate::duration;
+use crate::open::Connection;
 use crate::setting::{Compression, PackSize, parse_size_bytes};
 use crate::telemetry::{LogFormat, LogLevel};
 
@@ -34,6 +37,9 @@ const DEFAULT_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
 #[derive(Clone, Debug)]
 pub struct Config {
     pub repository: Location,
+    pub connection: Connection,
+    /// What the repository's ID has to be.
+    pub repository_id: Option<Id>,
     /// Absolute, without `.` or `..`; at least one.
     pub sources: Vec<PathBuf>,
     pub exclude: Exclude,
@@ -117,7 +123,11 @@ impl Config {
     /// `None` only where a problem was added.
     fn resolve_fields(raw: Raw, problems: &mut Vec<String>) -> Option<Self> {
         let mut read = Reader { problems };
-        let repository = read.required("repository", raw.repository, parse_location);
+        let store = store::resolve(&mut read, raw.repository, raw.backend);
+        let repository_id = read.optional("repositoryId", raw.repository_id, parse_id);
+        let upload_limit = read.optional("limitUpload", raw.limit_upload, str::parse).unwrap_or_default();
+        let download_limit =
+            read.optional("limitDownload", raw.limit_download, str::parse).unwrap_or_default();
         let sources = read.sources(raw.sources);
         let zone = read.optional("timeZone", raw.time_zone, parse_zone);
         let schedule = read.required("schedule", raw.schedule, |text| Schedule::parse(text, zone));
@@ -142,8 +152,11 @@ impl Config {
         let pack_size = read.optional("packSize", raw.pack_size, str::parse);
         let level = read.optional("logLevel", raw.log_level, str::parse);
         let format = read.optional("logFormat", raw.log_format, str::parse);
+        let (repository, connection) = store?;
         Some(Self {
-            repository: repository?,
+            repository,
+            connection: Connection { upload_limit, download_limit, ..connection },
+            repository_id,
             sources,
             exclude,
             schedule: schedule?,
@@ -161,7 +174,7 @@ impl Config {
         })
     }
 
-    /// What was understood, as YAML that would be understood the same way; a location's password is hidden.
+    /// What was understood, as YAML that would be understood the same way.
     pub fn to_yaml(&self) -> String {
         let raw = Raw::of(self);
         serde_norway::to_string(&raw).expect("settings are text and lists of text")
@@ -236,6 +249,11 @@ impl Reader<'_> {
 
 fn parse_location(text: &str) -> Result<Location, String> {
     Location::parse(text).map_err(|e| e.to_string())
+}
+
+fn parse_id(text: &str) -> Result<Id, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is no ID: it is the 64 hex digits that `restic cat config` shows"))
 }
 
 /// Whether case counts makes no difference to what is a pattern.

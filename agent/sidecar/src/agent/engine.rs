@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pillion_backend::retry::Hook;
+use pillion_backend::secret::Secret;
 use pillion_repository::backup::{self, Mounts, Parent, Report, Source, SourcePaths};
 use pillion_repository::event::{Progress, Reporter};
 use pillion_repository::format::snapshot::Snapshot;
@@ -30,6 +31,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::config::secret::Credentials;
 use super::record::{Outcome, RunEnd};
 use super::run::{Engine, RunRequest};
 use crate::VERSION;
@@ -37,7 +39,6 @@ use crate::environment::Environment;
 use crate::open::{open_backend, retry_sentence};
 use crate::process::Process;
 use faults::Faults;
-use pillion_backend::secret::Secret;
 use pin::{Pin, Refusal};
 
 /// Longer than making a repository takes anybody.
@@ -58,11 +59,12 @@ impl Engine for Resident {
     async fn newest_snapshot(
         &self,
         config: Arc<Config>,
-        password: Secret,
+        credentials: Credentials,
         cancel: CancellationToken,
     ) -> Result<Option<DateTime<Utc>>, RunEnd> {
         let runtime = Handle::current();
-        let look = move || Access { config: &config, password: &password, cancel, runtime }.newest_snapshot();
+        let look =
+            move || Access { config: &config, credentials: &credentials, cancel, runtime }.newest_snapshot();
         Ok(on_thread(look).await??)
     }
 
@@ -71,8 +73,8 @@ impl Engine for Resident {
         let environment = self.environment.clone();
         let runtime = Handle::current();
         let run = move || {
-            let RunRequest { config, password, .. } = &request;
-            let ended = Access { config, password, cancel, runtime }.back_up(process, &environment);
+            let RunRequest { config, credentials, .. } = &request;
+            let ended = Access { config, credentials, cancel, runtime }.back_up(process, &environment);
             ended.unwrap_or_else(RunEnd::from)
         };
         on_thread(run).await.unwrap_or_else(RunEnd::from)
@@ -88,7 +90,7 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 /// The way to the repository, for one job.
 struct Access<'a> {
     config: &'a Config,
-    password: &'a Secret,
+    credentials: &'a Credentials,
     cancel: CancellationToken,
     runtime: Handle,
 }
@@ -96,9 +98,8 @@ struct Access<'a> {
 impl Access<'_> {
     /// When the newest snapshot of this agent was begun.
     fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
-        let mut pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
-        let store = self.store()?;
-        let repository = match Repository::open(store, self.password.expose(), self.settings()) {
+        let mut pin = self.pin()?;
+        let repository = match self.open(&self.store()?) {
             Err(Error::NoRepository { .. }) if pin.id().is_none() => return Ok(None),
             opened => pin.accept(opened)?,
         };
@@ -130,7 +131,7 @@ impl Access<'_> {
     }
 
     fn back_up(&self, process: Process, environment: &Environment) -> Result<RunEnd, Refusal> {
-        let mut pin = Pin::read(&self.config.cache_directory, &self.config.repository)?;
+        let mut pin = self.pin()?;
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let options = self.options(&process, environment)?;
         let repository = self.open_or_init(&mut pin, &process)?;
@@ -141,7 +142,8 @@ impl Access<'_> {
 
     fn store(&self) -> Result<Store> {
         let hook: Hook = Box::new(|error, wait| tracing::warn!("{}", retry_sentence(error, wait)));
-        let backend = open_backend(&self.config.repository, hook)?;
+        let Config { repository, connection, .. } = self.config;
+        let backend = open_backend(repository, &self.credentials.access, connection, hook)?;
         Ok(Store::new(backend, self.runtime.clone(), self.cancel.clone()))
     }
 
@@ -154,33 +156,58 @@ impl Access<'_> {
         }
     }
 
+    fn pin(&self) -> Result<Pin> {
+        let Config { cache_directory, repository, repository_id, .. } = self.config;
+        Pin::read(cache_directory, repository, *repository_id)
+    }
+
+    /// Opens what is there. The password is taken as it is; where no key opens with it, without the end of its line.
+    fn open(&self, store: &Store) -> Result<Repository> {
+        let open = |password: &Secret| Repository::open(store.clone(), password.expose(), self.settings());
+        match open(&self.credentials.password) {
+            Err(Error::WrongPassword) => match self.credentials.password_without_line_end() {
+                Some(shorter) => open(&shorter),
+                None => Err(Error::WrongPassword),
+            },
+            opened => opened,
+        }
+    }
+
     /// Opens the repository; makes one only where none was ever used here.
     fn open_or_init(&self, pin: &mut Pin, process: &Process) -> Result<Repository, Refusal> {
         let store = self.store()?;
-        let open = || Repository::open(store.clone(), self.password.expose(), self.settings());
-        let opened = match open() {
+        let opened = match self.open(&store) {
             Err(Error::NoRepository { .. }) if pin.id().is_none() => {
                 let creator =
                     Creator { hostname: self.config.host.clone(), username: process.username.clone() };
-                match repository::init(&store, self.password.expose(), &creator, self.settings()) {
+                let password = &self.credentials.password;
+                match repository::init(&store, password.expose(), &creator, self.settings()) {
                     // Somebody else was faster, and theirs is as good.
-                    Err(Error::AlreadyInitialized { .. }) => open(),
+                    Err(Error::AlreadyInitialized { .. }) => self.open(&store),
                     // Or is about to be: there is a key, and the config follows.
                     Err(half @ Error::HalfRepository { .. }) => {
                         store.sleep(SETTLE)?;
-                        open().map_err(|error| match error {
+                        self.open(&store).map_err(|error| match error {
                             Error::NoRepository { .. } => half,
                             error => error,
                         })
                     }
-                    made => made.inspect(|made| {
-                        tracing::info!(repository = %made.config.id, "made a new repository");
-                    }),
+                    made => made.inspect(|made| self.tell_new(made)),
                 }
             }
             opened => opened,
         };
         pin.accept(opened)
+    }
+
+    fn tell_new(&self, made: &Repository) {
+        tracing::info!(repository = %made.config.id, "made a new repository");
+        if self.credentials.password_without_line_end().is_some() {
+            tracing::warn!(
+                "the password of the new repository ends in a line break, as it was given: a program that reads it \
+                 from a file may take that off and not open the repository"
+            );
+        }
     }
 
     fn options(&self, process: &Process, environment: &Environment) -> Result<backup::Options> {

@@ -4,7 +4,7 @@
 
 use pillion_repository::source::{RootError, open_without_links};
 
-use super::config::Config;
+use super::config::{Config, secret};
 use super::engine::exclusion;
 use crate::environment::Environment;
 
@@ -21,6 +21,14 @@ pub struct Findings {
 pub fn look(config: &Config, environment: &Environment) -> Findings {
     let mut findings = Findings::default();
     findings.problems.extend(exclusion::of(config, environment).err());
+    if let Err(unusable) = secret::load(&config.credentials_directory, environment, &config.repository) {
+        let told = format!("credentialsDir: {unusable}");
+        match unusable.is_absent {
+            // Whoever looks at settings seldom has the Secret at hand.
+            true => findings.warnings.push(told),
+            false => findings.problems.push(told),
+        }
+    }
     for source in &config.sources {
         match open_without_links(source.as_os_str().as_encoded_bytes()) {
             Ok(_) => {}
@@ -50,7 +58,7 @@ mod tests {
             let base = path("").display().to_string();
             let yaml = format!("{{repository: /r, schedule: '@daily', sources: [{sources}], {more}}}");
             let raw = Raw::from_yaml(&yaml.replace('~', base.trim_end_matches('/'))).unwrap();
-            look(&Config::resolve(raw).unwrap(), &Environment::default())
+            look(&Config::resolve(raw).unwrap(), &Environment::from_iter([("RESTIC_PASSWORD", "x")]))
         };
         assert_eq!(look_at("~/source, ~/file", ""), Findings::default());
         for (sources, more, problem) in [
@@ -68,5 +76,30 @@ mod tests {
         let missing = look_at("~/source, ~/none", "");
         assert_eq!((missing.problems.len(), missing.warnings.len()), (0, 1), "{missing:?}");
         assert!(missing.warnings[0].ends_with("/none does not exist"), "{missing:?}");
+    }
+
+    #[test]
+    fn credentials_that_are_not_whole_are_a_problem_and_none_at_all_a_warning() {
+        let source = std::env::temp_dir().canonicalize().unwrap();
+        let yaml = format!(
+            "{{repository: 'b2:bucket-1:/', schedule: '@daily', sources: {}, credentialsDir: /nonexistent}}",
+            source.display()
+        );
+        let look_with = |variables: &[(&str, &str)]| {
+            let config = Config::resolve(Raw::from_yaml(&yaml).unwrap()).unwrap();
+            look(&config, &Environment::from_iter(variables.iter().copied()))
+        };
+        let missing = "RESTIC_PASSWORD is missing; B2_ACCOUNT_ID is missing; B2_ACCOUNT_KEY is missing";
+        let Findings { problems, warnings } = look_with(&[]);
+        assert!(problems.is_empty() && warnings.len() == 1, "{problems:?} {warnings:?}");
+        assert!(
+            warnings[0].starts_with("credentialsDir: ") && warnings[0].ends_with(missing),
+            "{warnings:?}"
+        );
+        let Findings { problems, warnings } = look_with(&[("RESTIC_PASSWORD", "x"), ("B2_ACCOUNT_ID", "y")]);
+        assert_eq!(warnings, [""; 0]);
+        assert_eq!(problems, ["credentialsDir: credentials of the environment: B2_ACCOUNT_KEY is missing"]);
+        let whole = [("RESTIC_PASSWORD", "x"), ("B2_ACCOUNT_ID", "y"), ("B2_ACCOUNT_KEY", "z")];
+        assert_eq!(look_with(&whole), Findings::default());
     }
 }

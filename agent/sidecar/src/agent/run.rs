@@ -10,16 +10,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::config::secret::Credentials;
 use super::queue::Queued;
 use super::record::RunEnd;
-use pillion_backend::secret::Secret;
 
-/// What a run is given. The password was read for this run alone.
+/// What a run is given. The credentials were read for this run alone.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
     pub queued: Queued,
     pub config: Arc<Config>,
-    pub password: Secret,
+    pub credentials: Credentials,
 }
 
 /// What the agent does not do itself. Both calls end soon after `cancel`, with nothing half done that a later run
@@ -30,7 +30,7 @@ pub trait Engine: Send + Sync + 'static {
     fn newest_snapshot(
         &self,
         config: Arc<Config>,
-        password: Secret,
+        credentials: Credentials,
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, RunEnd>> + Send;
 
@@ -75,11 +75,11 @@ impl Job {
     pub(super) fn look<E: Engine>(
         engine: Arc<E>,
         config: Arc<Config>,
-        password: Secret,
+        credentials: Credentials,
         cancel: CancellationToken,
     ) -> Self {
         let its = Arc::clone(&config);
-        let task = tokio::spawn(async move { engine.newest_snapshot(its, password, cancel).await });
+        let task = tokio::spawn(async move { engine.newest_snapshot(its, credentials, cancel).await });
         Self { config, task: Task::Look(task) }
     }
 

@@ -26,7 +26,7 @@ pub fn make(directory: &Path) -> anyhow::Result<PathBuf> {
     for (name, content) in FILES {
         create(&directory.join("source").join(name), content.as_bytes(), 0o644)?;
     }
-    create(&directory.join("credentials").join(PASSWORD), b"sample\n", 0o600)?;
+    create(&directory.join("credentials").join(PASSWORD), b"sample", 0o600)?;
     let path = |name: &str| directory.join(name).to_string_lossy().into_owned();
     let settings = serde_json::json!({
         "repository": path("repository"),
@@ -56,7 +56,7 @@ fn create(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
 mod tests {
     use super::*;
     use crate::agent::config::raw::Raw;
-    use crate::agent::config::{Loaded, Source, secret};
+    use crate::agent::config::{Config, Loaded, Source, secret};
     use crate::environment::Environment;
 
     #[test]
@@ -71,7 +71,8 @@ mod tests {
         let loaded = Source::new(Raw::default(), &Environment::default(), Some(file)).load();
         let Loaded::Good(config) = loaded else { panic!("{loaded:?}") };
         assert!(config.sources[0].join("recipes/tea.md").exists());
-        let password = secret::load(&config.credentials_directory, &Environment::default()).unwrap().password;
-        assert_eq!(password.expose(), b"sample");
+        let Config { credentials_directory, repository, .. } = &*config;
+        let credentials = secret::load(credentials_directory, &Environment::default(), repository).unwrap();
+        assert_eq!(credentials.password.expose(), b"sample");
     }
 }

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::config::raw::Raw;
 use super::*;
-use pillion_backend::secret::Secret;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a test's time is RFC 3339")
@@ -51,7 +50,7 @@ impl Engine for Script {
     async fn newest_snapshot(
         &self,
         _: Arc<Config>,
-        _: Secret,
+        _: Credentials,
         _: CancellationToken,
     ) -> Result<Option<DateTime<Utc>>, RunEnd> {
         let found = self.newest.lock().unwrap().pop_front();
@@ -61,7 +60,7 @@ impl Engine for Script {
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
-        assert_eq!(request.password.expose(), b"x");
+        assert_eq!(request.credentials.password.expose(), PASSWORD.as_bytes());
         let time = self.clock.now().format("%d %T").to_string();
         self.begun.lock().unwrap().push((time, request.queued.trigger));
         let step = self.steps.lock().unwrap().pop_front();
@@ -83,7 +82,7 @@ fn scene(start: &str, yaml: &str) -> Scene {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, yaml).unwrap();
-    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", PASSWORD)]);
     let mut scene = scene_with(start, Some(file), environment);
     // Taken over before the directory goes: a file that cannot be read leaves the last good settings.
     scene.agent.reload();
@@ -102,6 +101,8 @@ fn scene_with(start: &str, file: Option<PathBuf>, environment: Environment) -> S
     let agent = Agent::new(Arc::clone(&script), clock, source, environment);
     Scene { script, agent }
 }
+
+const PASSWORD: &str = "hunter1";
 
 const DAILY: &str = "{repository: /r, sources: /s, schedule: 0 3 * * *}";
 
@@ -251,7 +252,7 @@ async fn bad_settings_and_a_missing_password_are_states_that_heal() {
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert!(script.begun.lock().unwrap().is_empty(), "there is no password yet");
         std::fs::create_dir(&credentials).unwrap();
-        std::fs::write(credentials.join("RESTIC_PASSWORD"), "x\n").unwrap();
+        std::fs::write(credentials.join("RESTIC_PASSWORD"), PASSWORD).unwrap();
     };
     let ((begun, _), ()) = tokio::join!(scene.serve(1), heals);
     assert_eq!(begun.len(), 1, "{begun:?}");
@@ -263,7 +264,7 @@ async fn the_last_good_settings_go_on_when_the_file_turns_bad() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, DAILY).unwrap();
-    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", PASSWORD)]);
     let scene = scene_with("2026-11-21T10:00:00Z", Some(file.clone()), environment).newest(Ok(None));
     let breaks = async {
         tokio::time::sleep(Duration::from_secs(600)).await;
@@ -273,6 +274,60 @@ async fn the_last_good_settings_go_on_when_the_file_turns_bad() {
     assert_eq!(times(&begun), ["21 10:00:00", "22 03:00:00"]);
 }
 
+/// What is logged by this thread, all of it.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_tells_the_store_and_the_sort_of_its_credentials_and_no_secret() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let directory = tempfile::tempdir().unwrap();
+    let (file, credentials) = (directory.path().join("config.yaml"), directory.path().join("credentials"));
+    std::fs::create_dir(&credentials).unwrap();
+    for (name, value) in [("RESTIC_PASSWORD", PASSWORD), ("AWS_ACCESS_KEY_ID", "hunter2")] {
+        std::fs::write(credentials.join(name), value).unwrap();
+    }
+    let yaml = format!(
+        "{{backend: {{s3: {{endpoint: h, bucket: b}}}}, sources: /s, schedule: '@hourly', credentialsDir: {}}}",
+        credentials.display()
+    );
+    std::fs::write(&file, yaml).unwrap();
+    let environment = Environment::from_iter([("AWS_SESSION_TOKEN", "hunter4")]);
+    let scene = scene_with("2026-11-21T10:00:00Z", Some(file), environment).newest(Ok(None));
+    let heals = async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        std::fs::write(credentials.join("AWS_SECRET_ACCESS_KEY"), "hunter3").unwrap();
+    };
+    let ((begun, _), ()) = tokio::join!(scene.serve(3), heals);
+    assert!(begun.len() > 2, "{begun:?}");
+    let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(told.contains("repository=s3:https://h/b"), "{told}");
+    assert!(told.contains("AWS_SECRET_ACCESS_KEY is missing"), "{told}");
+    let line = format!("place=\"{}\" store=\"access key\"", credentials.display());
+    assert_eq!(told.matches(&line).count(), 1, "{told}");
+    assert_eq!(told.matches("does not count: AWS_SESSION_TOKEN").count(), 1, "{told}");
+    assert!(!told.contains("hunter"), "{told}");
+}
+
 /// Serves an agent whose settings name another repository from minute 10 on; the runs that began within 3 hours.
 async fn with_another_repository_from_minute_10(
     script: impl FnOnce(Scene) -> Scene,
@@ -280,7 +335,7 @@ async fn with_another_repository_from_minute_10(
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     std::fs::write(&file, DAILY).unwrap();
-    let environment = Environment::from_iter([("RESTIC_PASSWORD", "x")]);
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", PASSWORD)]);
     let scene = script(scene_with("2026-11-21T10:00:00Z", Some(file.clone()), environment));
     let changes = async {
         tokio::time::sleep(Duration::from_secs(600)).await;

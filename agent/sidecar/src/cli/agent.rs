@@ -23,14 +23,15 @@ const HELP: &str = "\
 An option stands before the PILLION_* variable of its setting, and that before the file. The README has all settings.
 The settings file is read again and again, so it has to be a regular file.
 
-The password is RESTIC_PASSWORD: a file of that name in the directory credentialsDir (default:
-/etc/pillion/credentials), or the variable. No other RESTIC_* variable is read.
+The credentials are the files of the storage Secret, mounted at credentialsDir (default: /etc/pillion/credentials), or
+without these the variables of the same names: RESTIC_PASSWORD, and what the store asks for. No other RESTIC_* variable
+is read.
 
 SIGTERM or SIGINT ends the agent: the run under way is stopped in order, and what it stored is used by the next. A
 second one ends it at once, with exit code 130.";
 
 /// The shared options that stand for a setting, and what they are to the agent.
-const SHARED: [(&str, &str); 5] = [
+const SHARED: [(&str, &str); 7] = [
     ("repo", "Repository to back up to, made if there is none yet (default: the setting repository)"),
     ("retry-lock", "How long to wait for a lock (default: the setting retryLock, or 10m)"),
     ("cache-dir", "Set the cache directory (default: the setting cacheDir, or /var/cache/pillion)"),
@@ -39,6 +40,8 @@ const SHARED: [(&str, &str); 5] = [
         "Compression mode, one of (auto|off|fastest|better|max) (default: the setting compression, or auto)",
     ),
     ("pack-size", "Set target pack size in MiB (default: the setting packSize, or 16)"),
+    ("limit-upload", "Limit uploads to a maximum RATE in KiB/s (default: the setting limitUpload)"),
+    ("limit-download", "Limit downloads to a maximum RATE in KiB/s (default: the setting limitDownload)"),
 ];
 
 /// The options that every command has, as the help of this one shows them: what means nothing here is not shown.
@@ -76,11 +79,22 @@ const PASSWORD: &str =
 
 /// Options that every command takes and that mean nothing here, each with what to do instead. Ignored, they would be
 /// believed.
-const FOREIGN: [(&str, IsGiven, &str); 9] = [
+const FOREIGN: [(&str, IsGiven, &str); 12] = [
     ("repository-file", |global| global.repository_file.is_some(), "name the repository itself, with --repo"),
     ("password-file", |global| global.password_file.is_some(), PASSWORD),
     ("password-command", |global| global.password_command.is_some(), PASSWORD),
     ("insecure-no-password", |global| global.insecure_no_password, PASSWORD),
+    (
+        "cacert",
+        |global| !global.cacert.is_empty(),
+        "put the certificates into the storage Secret, as CA_CERT_DATA",
+    ),
+    ("insecure-tls", |global| global.insecure_tls, "write the setting backend, with s3.insecureTLS"),
+    (
+        "option",
+        |global| !global.option.is_empty(),
+        "write the setting backend: it has region and maxConnections",
+    ),
     ("no-lock", |global| global.no_lock, "an agent writes, so it locks"),
     ("no-cache", |global| global.no_cache, "an agent remembers in its cache which repository is its own"),
     ("json", |global| global.json, "set logFormat: json"),
@@ -178,11 +192,11 @@ mod tests {
     #[test]
     fn an_option_is_honoured_or_refused_and_never_ignored() {
         let value = |name: &str| match name {
-            "repository-file" | "password-file" | "password-command" => "=x",
+            "repository-file" | "password-file" | "password-command" | "cacert" | "option" => "=x",
             "repo" | "cache-dir" => "=/x",
             "retry-lock" => "=5m",
             "compression" => "=max",
-            "pack-size" => "=8",
+            "pack-size" | "limit-upload" | "limit-download" => "=8",
             _ => "",
         };
         let help = Cli::try_parse_from(["pillion", "help", "agent"]).unwrap_err().to_string();

@@ -12,7 +12,7 @@ use super::password::read_text_file;
 use crate::agent::config::raw::{Raw, Text};
 use crate::duration;
 use crate::environment::Environment;
-use crate::setting::{Compression, PackSize};
+use crate::setting::{Compression, PackSize, RateLimit};
 
 #[derive(Clone, Debug, Default, Args)]
 pub struct Options {
@@ -59,6 +59,21 @@ pub struct Options {
     /// Set target pack size in MiB, created pack files may be larger (default: $RESTIC_PACK_SIZE or 16)
     #[arg(long, global = true, value_name = "MIB", value_parser = str::parse::<PackSize>)]
     pub pack_size: Option<PackSize>,
+    /// Limit uploads to a maximum RATE in KiB/s (default: unlimited)
+    #[arg(long, global = true, value_name = "RATE", value_parser = str::parse::<RateLimit>)]
+    pub limit_upload: Option<RateLimit>,
+    /// Limit downloads to a maximum RATE in KiB/s (default: unlimited)
+    #[arg(long, global = true, value_name = "RATE", value_parser = str::parse::<RateLimit>)]
+    pub limit_download: Option<RateLimit>,
+    /// File to load root certificates from, beside the system's (default: $RESTIC_CACERT)
+    #[arg(long, global = true, value_name = "FILE", value_delimiter = ',')]
+    pub cacert: Vec<PathBuf>,
+    /// Skip TLS certificate verification when connecting to the repository (insecure)
+    #[arg(long, global = true)]
+    pub insecure_tls: bool,
+    /// Set an extended option: s3.connections, s3.region, s3.bucket-lookup, azure.connections, b2.connections
+    #[arg(short, long, global = true, value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub option: Vec<String>,
 }
 
 impl Options {
@@ -137,6 +152,8 @@ impl Options {
             retry_lock: self.retry_lock.map(|wait| Text(duration::format(wait))),
             compression: self.compression.map(|mode| Text(mode.to_string())),
             pack_size: self.pack_size.map(|size| Text(size.mebibytes().to_string())),
+            limit_upload: self.limit_upload.map(|limit| Text(limit.to_string())),
+            limit_download: self.limit_download.map(|limit| Text(limit.to_string())),
             ..Raw::default()
         }
     }

@@ -97,7 +97,7 @@ fn from_variables(environment: &Environment) -> Environment {
 pub fn run(form: Form, session: &Session<'_>) -> Result<(), Failure> {
     let repository = session.init(form)?;
     let copied = form.chunker_polynomial.map(|_| " with chunker parameters copied from secondary repository");
-    print(&session.output, &repository.config.id.to_string(), &session.shown_location(), copied);
+    print(&session.output, &repository.config.id.to_string(), session.written_location(), copied);
     Ok(())
 }
 

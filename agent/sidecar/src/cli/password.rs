@@ -57,9 +57,7 @@ fn from_settings(options: &Options, environment: &Environment) -> Result<Option<
         }
         (Some(command), None) => from_command(&command).map(Some),
         (None, Some(file)) => Ok(Some(trimmed(&read_text_file(&file)?))),
-        (None, None) => {
-            Ok(environment.raw("RESTIC_PASSWORD").map(|value| Secret::new(value.as_encoded_bytes())))
-        }
+        (None, None) => Ok(environment.secret("RESTIC_PASSWORD")),
     }
 }
 

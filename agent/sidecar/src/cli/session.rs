@@ -17,13 +17,15 @@ use pillion_repository::store::Store;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use super::connection;
 use super::failure::Failure;
 use super::global::Options;
 use super::output::Output;
 use super::password::{self, Prompt};
 use super::signal;
+use crate::access::StoreAccess;
 use crate::environment::Environment;
-use crate::open::{open_backend, redact_location, retry_sentence};
+use crate::open::{Connection, open_backend, retry_sentence};
 use crate::process::Process;
 use pillion_backend::secret::Secret;
 
@@ -40,6 +42,8 @@ pub struct Session<'a> {
     location: Location,
     /// The location as it was given.
     written: String,
+    access: StoreAccess,
+    connection: Connection,
     password: Secret,
     runtime: Runtime,
 }
@@ -53,17 +57,30 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Failure> {
         let location = global.location(environment)?;
         let parsed = Location::parse(&location).map_err(pillion_repository::Error::from)?;
+        let connection = connection::of(global, &parsed)?;
+        let access = connection::access(global, environment, &parsed)?;
         let password = password::read(global, environment, prompt)?;
         let runtime = runtime()?;
         let _context = runtime.enter();
         let stop = signal::listen().map_err(|e| Failure::new(format!("listen for signals: {e}")))?;
         drop(_context);
-        Ok(Self { global, environment, output, stop, location: parsed, written: location, password, runtime })
+        Ok(Self {
+            global,
+            environment,
+            output,
+            stop,
+            location: parsed,
+            written: location,
+            access,
+            connection,
+            password,
+            runtime,
+        })
     }
 
-    /// The location as it may be shown.
-    pub fn shown_location(&self) -> String {
-        redact_location(&self.written)
+    /// The location as it was given. What is a location holds no credential.
+    pub fn written_location(&self) -> &str {
+        &self.written
     }
 
     /// Opens the repository; takes no lock.
@@ -96,7 +113,7 @@ impl<'a> Session<'a> {
     fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
         let output = Arc::clone(&self.output);
         let hook: Hook = Box::new(move |error, wait| output.warning(&retry_sentence(error, wait)));
-        Ok(open_backend(&self.location, hook)?)
+        Ok(open_backend(&self.location, &self.access, &self.connection, hook)?)
     }
 
     fn settings(&self) -> Result<Settings, Failure> {

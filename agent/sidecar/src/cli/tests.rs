@@ -44,6 +44,8 @@ fn every_command_is_understood_as_restic_understands_it() {
         "pillion unlock --remove-all -q",
         "pillion agent --config /c --check-config",
         "pillion agent --sample /d",
+        "pillion snapshots -o s3.connections=3,s3.region=r -o b2.connections=2 --cacert a,b --cacert c",
+        "pillion --limit-upload 100 --insecure-tls restore latest -t /t --limit-download=0",
         "pillion version",
     ] {
         if let Err(error) = parse(line) {
@@ -148,6 +150,43 @@ fn global_options_stand_before_and_after_the_command() {
     let none = parse("pillion version").unwrap().global;
     assert!(none.compression(&wrong).unwrap_err().message.starts_with("RESTIC_COMPRESSION: "));
     assert!(none.pack_size(&wrong).is_err());
+}
+
+#[test]
+fn lists_of_a_connection_are_separated_by_commas_and_add_up() {
+    let global =
+        parse("pillion version -o s3.region=r,b2.x=1 --option c=d --cacert a,b --cacert c").unwrap().global;
+    assert_eq!(global.option, ["s3.region=r", "b2.x=1", "c=d"]);
+    assert_eq!(global.cacert, ["a", "b", "c"].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn the_other_repository_of_init_is_opened_with_the_same_keys() {
+    let line = "pillion init -r /r --copy-chunker-params --from-repo azure:c:/ -o azure.connections=x";
+    let (environment, global) = (
+        Environment::from_iter([
+            ("AZURE_ACCOUNT_NAME", "a"),
+            ("AZURE_ACCOUNT_KEY", "k"),
+            ("RESTIC_FROM_PASSWORD", "p"),
+        ]),
+        parse(line).unwrap().global,
+    );
+    let Command::Init(options) = parse(line).unwrap().command else { panic!("{line} is an init") };
+    let output = Arc::new(global.output(&environment).unwrap());
+    let told =
+        |environment: &Environment| init::form(&options, &global, environment, &output).unwrap_err().message;
+    assert_eq!(
+        told(&environment),
+        "-o azure.connections: \"x\" is no number of connections: it is one from 1 to 256"
+    );
+    let global = global::Options { option: Vec::new(), ..global };
+    let from_variables =
+        Environment::from_iter([("RESTIC_FROM_PASSWORD", "p"), ("RESTIC_FROM_AZURE_ACCOUNT_NAME", "a")]);
+    let told = init::form(&options, &global, &from_variables, &output).unwrap_err().message;
+    assert!(
+        told.starts_with("no access to azure:c:/: AZURE_ACCOUNT_NAME is missing; AZURE_ACCOUNT_KEY is"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -206,6 +206,48 @@ fn a_pipe_in_the_place_of_a_file_blocks_nothing() {
 }
 
 #[test]
+fn nothing_the_agent_prints_holds_a_credential() {
+    let scene = Scene::new();
+    let credentials = scene.path("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_ACCOUNT_KEY", "B2_ACCOUNT_KEY"];
+    for name in ["RESTIC_PASSWORD"].iter().chain(&names) {
+        std::fs::write(credentials.join(name), format!("hunter of {name}")).unwrap();
+    }
+    let more = format!("logLevel: trace, credentialsDir: {}", credentials.display());
+    let config = settings(&scene, &more);
+    let others = names.map(|name| (name, "hunter of the environment"));
+    let log = scene.path("log");
+    let mut command = Agent::command(&scene, &["--config", &config]);
+    let mut child = command.envs(others).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    let read = || std::fs::read_to_string(&log).unwrap();
+    wait_until(|| read().contains("run ended"));
+    signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let told = read();
+    assert!(told.contains("does not count: AWS_ACCESS_KEY_ID"), "{told}");
+    assert!(!told.contains("hunter"), "{told}");
+
+    let file = std::fs::read_to_string(&config).unwrap();
+    let repository = format!("repository: {}", scene.path("agents").display());
+    for (store, code) in [
+        ("backend: {azure: {container: c}}", 1),
+        ("repository: s3:host/bucket", 0),
+        ("repository: s3:https://user:hunter@host/bucket", 1),
+    ] {
+        std::fs::write(&config, file.replace(&repository, store)).unwrap();
+        let mut command = Agent::command(&scene, &["--check-config", "--config", &config]);
+        let output = command.envs(others).stdout(Stdio::piped()).output().unwrap();
+        let printed = crate::scene::Printed::from(output);
+        assert_eq!(printed.code, code, "{}", printed.err);
+        assert!(!printed.err.contains("hunter") && !printed.out.contains("hunter"), "{}", printed.err);
+        let names_what_is_missing = printed.err.contains("credentialsDir: credentials of ")
+            && printed.err.contains(": AZURE_ACCOUNT_NAME is missing");
+        assert_eq!(names_what_is_missing, store.contains("azure"), "{}", printed.err);
+    }
+}
+
+#[test]
 fn what_was_missed_is_caught_up_with() {
     let scene = Scene::new();
     let config = settings(&scene, "identity: a");
@@ -268,7 +310,7 @@ fn a_check_of_the_settings_refuses_what_every_run_would_refuse() {
     };
     std::os::unix::fs::symlink("source", scene.path("symlink")).unwrap();
     for (name, value) in [
-        ("REPOSITORY", OsStr::new("s3:https://x/y")),
+        ("REPOSITORY", OsStr::new("s3:https://x")),
         ("REPOSITORY", OsStr::new("s3:")),
         ("EXCLUDE", OsStr::new("[")),
         ("EXCLUDE_FILE", OsStr::new("/nonexistent")),

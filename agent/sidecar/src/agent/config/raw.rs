@@ -4,16 +4,19 @@
 //! over each other (flag, environment, file). What cannot be read, and names that no setting has, are kept here as
 //! problems, so that all are told at once.
 
+mod backend;
 mod yaml;
 
 use std::collections::BTreeMap;
 
+use pillion_backend::location::Location;
 use serde::Serialize;
 
 use super::{Config, Jitter};
 use crate::duration;
 use crate::environment::Environment;
-use yaml::Written;
+pub use backend::Backend;
+pub use yaml::Written;
 
 /// One value, as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,7 +27,7 @@ pub struct Text(pub String);
 pub struct List(pub Vec<Text>);
 
 /// A value that the file and a variable can hold.
-trait Layered: Sized {
+pub(super) trait Layered: Sized {
     fn from_file(written: Written) -> Result<Self, String>;
     fn from_variable(text: String) -> Self;
 }
@@ -34,6 +37,7 @@ impl Layered for Text {
         match written {
             Written::Text(text) => Ok(Self(text)),
             Written::List(_) => Err("is a list: write one value".to_owned()),
+            Written::Mapping(_) => Err("is a mapping: write one value".to_owned()),
             Written::Other(kind) => Err(format!("is {kind}: write one value")),
         }
     }
@@ -48,6 +52,7 @@ impl Layered for List {
         match written {
             Written::Text(text) => Ok(Self(vec![Text(text)])),
             Written::List(items) => Ok(Self(items.into_iter().map(Text).collect())),
+            Written::Mapping(_) => Err("is a mapping: write a value or a list of them".to_owned()),
             Written::Other(kind) => Err(format!("is {kind}: write a value or a list of them")),
         }
     }
@@ -66,6 +71,9 @@ macro_rules! settings {
         #[derive(Clone, Debug, Default, Serialize)]
         pub struct Raw {
             $(#[serde(rename = $name, skip_serializing_if = "Option::is_none")] pub $field: Option<$kind>,)*
+            /// The store as a manifest spells it, in place of `repository`; in the file only.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub backend: Option<Backend>,
             /// What is wrong with how this was written: sentences that begin with the setting's or variable's name.
             #[serde(skip)]
             pub problems: Vec<String>,
@@ -75,11 +83,21 @@ macro_rules! settings {
         pub const SETTINGS: &[(&str, &str)] = &[$(($name, $variable)),*];
 
         impl Raw {
-            /// This layer over `below`: a field that is set here hides the one there.
+            /// This layer over `below`: a field that is set here hides the one there. A store that is named here hides
+            /// the one there, however each is spelled.
             #[must_use]
-            pub fn over(mut self, below: Self) -> Self {
+            pub fn over(mut self, mut below: Self) -> Self {
                 self.problems.extend(below.problems);
-                Self { $($field: self.$field.or(below.$field),)* problems: self.problems }
+                if self.repository.is_some() {
+                    below.backend = None;
+                } else if self.backend.is_some() {
+                    below.repository = None;
+                }
+                Self {
+                    $($field: self.$field.or(below.$field),)*
+                    backend: self.backend.or(below.backend),
+                    problems: self.problems,
+                }
             }
 
             /// The layer of the `PILLION_*` variables.
@@ -91,6 +109,7 @@ macro_rules! settings {
                 };
                 let layer = Self {
                     $($field: text($variable).map($kind::from_variable),)*
+                    backend: None,
                     problems: Vec::new(),
                 };
                 Self { problems, ..layer }
@@ -99,11 +118,19 @@ macro_rules! settings {
             /// The layer of the file.
             fn from_written(mut written: BTreeMap<String, Written>) -> Self {
                 let mut problems = Vec::new();
+                let backend = written.remove("backend").and_then(|value| match value {
+                    Written::Mapping(entries) => Some(Backend(entries)),
+                    _ => {
+                        problems.push("backend: is no mapping: write it as in the manifest".to_owned());
+                        None
+                    }
+                });
                 let layer = Self {
                     $($field: written.remove($name).and_then(|value| {
                         let told = |problem| problems.push(format!("{}: {problem}", $name));
                         $kind::from_file(value).map_err(told).ok()
                     }),)*
+                    backend,
                     problems: Vec::new(),
                 };
                 problems.extend(written.into_keys().map(|name| format!("{name}: there is no such setting")));
@@ -115,6 +142,7 @@ macro_rules! settings {
 
 settings! {
     repository: Text, "repository", "PILLION_REPOSITORY";
+    repository_id: Text, "repositoryId", "PILLION_REPOSITORY_ID";
     sources: List, "sources", "PILLION_SOURCES";
     exclude: List, "exclude", "PILLION_EXCLUDE";
     iexclude: List, "iexclude", "PILLION_IEXCLUDE";
@@ -136,6 +164,8 @@ settings! {
     retry_max: Text, "retryMax", "PILLION_RETRY_MAX";
     compression: Text, "compression", "PILLION_COMPRESSION";
     pack_size: Text, "packSize", "PILLION_PACK_SIZE";
+    limit_upload: Text, "limitUpload", "PILLION_LIMIT_UPLOAD";
+    limit_download: Text, "limitDownload", "PILLION_LIMIT_DOWNLOAD";
     log_level: Text, "logLevel", "PILLION_LOG_LEVEL";
     log_format: Text, "logFormat", "PILLION_LOG_FORMAT";
 }
@@ -167,7 +197,9 @@ impl Raw {
             |paths: &[std::path::PathBuf]| list(paths.iter().map(|path| path.to_string_lossy().into_owned()));
         let exclude = &config.exclude;
         Self {
-            repository: text(&config.repository),
+            repository: matches!(config.repository, Location::Local(_))
+                .then(|| Text(config.repository.to_string())),
+            repository_id: config.repository_id.map(|id| Text(id.to_string())),
             sources: paths(&config.sources),
             exclude: list(exclude.patterns.iter().cloned()),
             iexclude: list(exclude.insensitive_patterns.iter().cloned()),
@@ -192,8 +224,15 @@ impl Raw {
             retry_max: text(&duration::format(config.backoff.max)),
             compression: text(&config.compression),
             pack_size: text(&config.pack_size.mebibytes()),
+            limit_upload: config.connection.upload_limit.rate().and(text(&config.connection.upload_limit)),
+            limit_download: config
+                .connection
+                .download_limit
+                .rate()
+                .and(text(&config.connection.download_limit)),
             log_level: text(&config.log.level),
             log_format: text(&config.log.format),
+            backend: Backend::of(&config.repository, &config.connection),
             problems: Vec::new(),
         }
     }

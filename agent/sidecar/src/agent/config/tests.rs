@@ -1,13 +1,13 @@
-//! Settings from all their places, good and bad, and credentials from a mounted Secret.
-
-use std::os::unix::fs::symlink;
+//! Settings from all their places, good and bad.
 
 use super::*;
 use crate::environment::Environment;
 
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 const MINIMAL: &str = "repository: /backup\nsources: /data\nschedule: '0 3 * * 1'\n";
 
-fn resolve(yaml: &str) -> Result<Config, Vec<String>> {
+pub(super) fn resolve(yaml: &str) -> Result<Config, Vec<String>> {
     Config::resolve(Raw::from_yaml(yaml).map_err(|problem| vec![problem])?)
 }
 
@@ -25,7 +25,7 @@ fn three_settings_are_enough() {
 fn every_problem_is_named_at_once() {
     let problems = resolve(
         "sources: [data, /a/../b]\nschedule: 0 0 30 2 *\ntimezone: UTC\nretryLock: soon\nexcludeCaches: perhaps\n\
-         compression: best\npackSize: 3\nlogLevel: loud\ntags: ['a,b']\nretryMin: 1h\nretryMax: 1m\ntypo: 1\n",
+         compression: best\npackSize: 3\nlimitUpload: fast\nlimitDownload: -1\nrepositoryId: abc\nlogLevel: loud\ntags: ['a,b']\nretryMin: 1h\nretryMax: 1m\ntypo: 1\n",
     )
     .unwrap_err();
     for name in [
@@ -40,6 +40,9 @@ fn every_problem_is_named_at_once() {
         "packSize:",
         "logLevel:",
         "tags:",
+        "limitUpload:",
+        "limitDownload:",
+        "repositoryId:",
         "retryMax:",
     ] {
         assert!(
@@ -47,7 +50,7 @@ fn every_problem_is_named_at_once() {
             "{name} is not among {problems:#?}"
         );
     }
-    assert_eq!(problems.len(), 13, "{problems:#?}");
+    assert_eq!(problems.len(), 16, "{problems:#?}");
 }
 
 #[test]
@@ -124,19 +127,21 @@ fn a_flag_hides_a_variable_and_a_variable_hides_the_file() {
 fn what_is_shown_means_the_same_when_read_again() {
     let config = resolve(&format!(
         "{MINIMAL}identity: shop/StatefulSet/db/0\ntags: [nightly]\nexclude: ['*.tmp', '!keep.tmp']\nretryLock: 90s\n\
-         excludeLargerThan: 1G\nexcludeCaches: true\ntimeZone: Europe/Berlin\njitter: auto\nlogFormat: json\n"
+         repositoryId: {ID}\nlimitDownload: 100\nexcludeLargerThan: 1G\nexcludeCaches: true\ntimeZone: Europe/Berlin\njitter: auto\nlogFormat: json\n"
     ))
     .unwrap();
     let again = resolve(&config.to_yaml()).unwrap();
     assert_eq!(again.to_yaml(), config.to_yaml());
     assert_eq!(again.snapshot_tags(), ["pillion=shop/StatefulSet/db/0", "nightly"]);
     assert_eq!(again.exclude, config.exclude);
+    assert_eq!(again.repository_id.unwrap().to_string(), ID);
+    assert_eq!(again.connection.download_limit.rate().unwrap().bytes_per_second(), 102_400);
     assert_eq!(again.exclude.larger_than_bytes, Some(1 << 30));
 }
 
 #[test]
 fn a_location_that_no_run_could_open_is_refused_without_repeating_it() {
-    for location in ["rest:https://user:hunter2@host:8000/x@y", "'s3:'", "s3:https://x/y", "c:/x", "local"] {
+    for location in ["rest:https://user:hunter2@host:8000/x@y", "'s3:'", "s3:https://x", "c:/x", "local"] {
         let problems = resolve(&MINIMAL.replace("/backup", location)).unwrap_err();
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with("repository: "), "{problems:?}");
@@ -164,41 +169,6 @@ fn the_file_is_read_again_only_when_it_changed() {
     assert!(matches!(source.load(), Loaded::Unchanged));
     std::fs::write(&file, "typo: 1\n").unwrap();
     assert!(matches!(source.load(), Loaded::Bad(_)));
-}
-
-/// A directory as kubelet mounts a Secret.
-fn mounted(password: &str) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    let version = directory.path().join("..2026_11_21");
-    std::fs::create_dir(&version).unwrap();
-    std::fs::write(version.join(secret::PASSWORD), password).unwrap();
-    symlink("..2026_11_21", directory.path().join("..data")).unwrap();
-    symlink("..data/RESTIC_PASSWORD", directory.path().join(secret::PASSWORD)).unwrap();
-    directory
-}
-
-#[test]
-fn a_mounted_secret_counts_before_the_environment() {
-    let directory = mounted("from mount\n");
-    let environment = Environment::from_iter([(secret::PASSWORD, "from variable")]);
-    let both = secret::load(directory.path(), &environment).unwrap();
-    assert_eq!(both.password.expose(), b"from mount");
-    let warning = both.warning.expect("two different passwords are told of");
-    assert!(!warning.contains("from mount") && !warning.contains("from variable"));
-
-    let absent = directory.path().join("absent");
-    assert_eq!(secret::load(&absent, &environment).unwrap().password.expose(), b"from variable");
-    let sentence = secret::load(&absent, &Environment::default()).unwrap_err();
-    assert!(sentence.starts_with("no password: set RESTIC_PASSWORD"), "{sentence}");
-}
-
-#[test]
-fn only_one_line_end_is_taken_off_a_mounted_password() {
-    for (written, password) in [("p", "p"), ("p\n", "p"), ("p\r\n", "p"), ("p\n\n", "p\n"), (" p ", " p ")] {
-        let loaded = secret::load(mounted(written).path(), &Environment::default()).unwrap();
-        assert_eq!(loaded.password.expose(), password.as_bytes(), "{written:?}");
-    }
-    assert!(secret::load(mounted("\n").path(), &Environment::default()).unwrap_err().contains("is empty"));
 }
 
 /// The cells of the first three columns of the README's table, less their backticks.

@@ -4,7 +4,8 @@
 //! (`a_repository_that_is_gone_is_never_made_anew`): a volume that is not mounted, or somebody's mistake, must not turn
 //! years of snapshots into an empty repository that looks well. That is why a look pins it too, and a run before it
 //! has backed anything up (`a_repository_that_was_only_looked_at_is_pinned`,
-//! `a_repository_whose_first_run_failed_is_pinned`).
+//! `a_repository_whose_first_run_failed_is_pinned`). A pod's cache may be lost with it; the setting `repositoryId` is not,
+//! and stands before what is kept here (`an_id_of_the_settings_counts_before_anything_was_seen`).
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -66,11 +67,13 @@ pub(super) struct Pin {
     /// The [`key`] of the location.
     location: String,
     content: Content,
+    /// The ID that the settings demand.
+    demanded: Option<Id>,
 }
 
 impl Pin {
     /// Reads what is pinned for a location. A file that cannot be read is an error and not "nothing".
-    pub(super) fn read(cache_directory: &Path, location: &Location) -> Result<Self> {
+    pub(super) fn read(cache_directory: &Path, location: &Location, demanded: Option<Id>) -> Result<Self> {
         let path = cache_directory.join(NAME);
         let shown = || path.display().to_string();
         let content = match file::read_regular(&path, MAX_BYTES) {
@@ -83,34 +86,51 @@ impl Pin {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Content::default(),
             Err(e) => return Err(Error::local("read", shown(), e)),
         };
-        Ok(Self { location: key(location)?, path, content })
+        Ok(Self { location: key(location)?, path, content, demanded })
     }
 
+    /// The ID the repository has to have; `None` where any will do, and none at all.
     pub(super) fn id(&self) -> Option<&Id> {
+        self.demanded.as_ref().or(self.kept())
+    }
+
+    fn kept(&self) -> Option<&Id> {
         self.content.repositories.get(&self.location)
     }
 
-    /// Passes on what was opened if it is what is pinned. If nothing is, it is pinned from now on.
+    /// Passes on what was opened if it is what it has to be. It is kept from now on.
     pub(super) fn accept(&mut self, opened: Result<Repository>) -> Result<Repository, Refusal> {
-        let Some(pinned) = self.id() else {
-            let repository = opened?;
-            // Not to back up because of it would be worse.
-            if let Err(error) = self.keep(repository.config.id) {
-                tracing::warn!(%error, "the repository's ID could not be remembered: a lost one would be made anew");
-            }
-            return Ok(repository);
+        let opened = match self.id() {
+            Some(id) => self.compare(opened, id)?,
+            None => opened?,
         };
-        let (shown, path) = (pinned.short(), self.path.display());
-        let replaced = |there_is: &str, meant: &str| Refusal::Replaced {
-            message: format!(
-                "repository replaced: there is {there_is} at {}, and this agent's snapshots are in {shown}; \
-                 {meant}, delete {path}",
-                self.location,
-            ),
-            hint: "look first whether a volume is not mounted: the next scheduled run sees what was done",
+        if self.kept() != Some(&opened.config.id)
+            // Not to back up because of it would be worse.
+            && let Err(error) = self.keep(opened.config.id)
+        {
+            tracing::warn!(%error, "the repository's ID could not be remembered: a lost one would be made anew");
+        }
+        Ok(opened)
+    }
+
+    fn compare(&self, opened: Result<Repository>, id: &Id) -> Result<Repository, Refusal> {
+        let (location, shown) = (&self.location, id.short());
+        let replaced = |there_is: &str, meant: &str| {
+            let why_and_how = match self.demanded {
+                Some(_) => {
+                    format!("the setting repositoryId names {shown}; {meant}, change or remove the setting")
+                }
+                None => {
+                    format!("this agent's snapshots are in {shown}; {meant}, delete {}", self.path.display())
+                }
+            };
+            Refusal::Replaced {
+                message: format!("repository replaced: there is {there_is} at {location}, and {why_and_how}"),
+                hint: "look first whether a volume is not mounted: the next scheduled run sees what was done",
+            }
         };
         match opened {
-            Ok(repository) if repository.config.id == *pinned => Ok(repository),
+            Ok(repository) if repository.config.id == *id => Ok(repository),
             Ok(other) => {
                 let id = other.config.id.short();
                 Err(replaced(&format!("the repository {id}"), &format!("to go on in {id}")))

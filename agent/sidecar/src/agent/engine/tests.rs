@@ -43,7 +43,7 @@ impl Scene {
     fn run(&self) -> RunEnd {
         let now = Utc::now();
         let queued = Queued { number: 1, trigger: Trigger::First, joined: 0, requested_at: now };
-        let request = RunRequest { queued, config: self.config(), password: Secret::new("x") };
+        let request = RunRequest { queued, config: self.config(), credentials: credentials("x") };
         let engine = Resident::new(Environment::default());
         let runtime = crate::cli::session::runtime().unwrap();
         runtime.block_on(engine.run(request, CancellationToken::new()))
@@ -66,9 +66,19 @@ impl Scene {
 }
 
 fn job_of<T>(config: &Config, work: impl FnOnce(&Access<'_>) -> T) -> T {
+    job_with("x", config, work)
+}
+
+fn job_with<T>(password: &str, config: &Config, work: impl FnOnce(&Access<'_>) -> T) -> T {
     let runtime = crate::cli::session::runtime().unwrap();
-    let (password, cancel) = (Secret::new("x"), CancellationToken::new());
-    work(&Access { config, password: &password, cancel, runtime: runtime.handle().clone() })
+    let (credentials, cancel) = (credentials(password), CancellationToken::new());
+    work(&Access { config, credentials: &credentials, cancel, runtime: runtime.handle().clone() })
+}
+
+fn credentials(password: &str) -> Credentials {
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", password)]);
+    let local = Location::Local("/r".into());
+    crate::agent::config::secret::load(Path::new("/nonexistent"), &environment, &local).unwrap()
 }
 
 fn back_up(config: &Config) -> RunEnd {
@@ -164,10 +174,92 @@ fn a_repository_whose_first_run_failed_is_pinned() {
     check_gone(&scene);
 }
 
+/// How a run ends whose settings demand an ID.
+fn run_demanding(scene: &Scene, id: &str) -> RunEnd {
+    let mut config = (*scene.config()).clone();
+    config.repository_id = Some(id.parse().unwrap());
+    let environment = Environment::default();
+    job_of(&config, |access| {
+        let ended = access.back_up(Process::current(&environment), &environment);
+        assert_eq!(access.newest_snapshot().is_ok(), ended.is_ok());
+        ended.unwrap_or_else(RunEnd::from)
+    })
+}
+
+fn id_of(scene: &Scene) -> String {
+    scene.job(|access| access.open(&access.store().unwrap()).unwrap().config.id.to_string())
+}
+
+#[test]
+fn an_id_of_the_settings_counts_before_anything_was_seen() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    assert_eq!((scene.run().outcome, other.run().outcome), (Outcome::Complete, Outcome::Complete));
+    let id = id_of(&scene);
+    // A new pod: nothing is known but the settings.
+    let forget = || fs::remove_dir_all(scene.path("cache")).unwrap();
+    forget();
+    assert_eq!(run_demanding(&scene, &id).outcome, Outcome::Complete);
+    forget();
+    fs::rename(scene.path("repository"), scene.path("moved")).unwrap();
+    let gone = run_demanding(&scene, &id);
+    assert_eq!(gone.outcome, Outcome::RepositoryReplaced);
+    assert!(gone.message.starts_with("repository replaced: there is none"), "{}", gone.message);
+    assert!(
+        gone.message.contains("repositoryId") && !gone.message.contains("agent.json"),
+        "{}",
+        gone.message
+    );
+    assert!(!scene.path("repository").exists());
+
+    fs::rename(other.path("repository"), scene.path("repository")).unwrap();
+    let replaced = run_demanding(&scene, &id);
+    assert_eq!(replaced.outcome, Outcome::RepositoryReplaced);
+    assert!(replaced.message.contains("there is the repository"), "{}", replaced.message);
+}
+
+#[test]
+fn an_id_of_the_settings_stands_before_the_one_that_was_kept_and_is_kept_from_then_on() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    assert_eq!((scene.run().outcome, other.run().outcome), (Outcome::Complete, Outcome::Complete));
+    let (old, new) = (id_of(&scene), id_of(&other));
+    fs::remove_dir_all(scene.path("repository")).unwrap();
+    fs::rename(other.path("repository"), scene.path("repository")).unwrap();
+    assert_eq!(scene.run().outcome, Outcome::RepositoryReplaced);
+    assert_eq!(run_demanding(&scene, &old).outcome, Outcome::RepositoryReplaced);
+    assert_eq!(run_demanding(&scene, &new).outcome, Outcome::Complete);
+    assert_eq!(scene.run().outcome, Outcome::Complete, "without the setting too");
+}
+
+#[test]
+fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
+    let scene = Scene::new();
+    let config = scene.config();
+    let run_with = |password: &str| {
+        let environment = Environment::default();
+        let run = |access: &Access<'_>| access.back_up(Process::current(&environment), &environment);
+        job_with(password, &config, run).map_err(|refusal| RunEnd::from(refusal).message)
+    };
+    run_with("x").unwrap();
+    for echoed in ["x\n", "x\r\n"] {
+        assert_eq!(run_with(echoed).unwrap().outcome, Outcome::Complete, "{echoed:?}");
+    }
+    for wrong in ["x\n\n", "x ", "\nx", "X\n"] {
+        assert!(run_with(wrong).unwrap_err().contains("wrong password"), "{wrong:?}");
+    }
+    let exact = Scene::new();
+    let config = exact.config();
+    let newest = |password| job_with(password, &config, |access| access.newest_snapshot().is_ok());
+    let environment = Environment::default();
+    job_with("x\n", &config, |access| {
+        access.back_up(Process::current(&environment), &environment).unwrap();
+    });
+    assert!(newest("x\n") && !newest("x"), "what was given made the repository, to the byte");
+}
+
 #[test]
 fn however_a_location_is_written_it_has_one_pin() {
     let directory = tempfile::tempdir().unwrap();
-    let pin_of = |text: &str| Pin::read(directory.path(), &Location::parse(text).unwrap()).unwrap();
+    let pin_of = |text: &str| Pin::read(directory.path(), &Location::parse(text).unwrap(), None).unwrap();
     let id = pillion_repository::format::id::Id::of(b"x");
     pin_of("/x/r").keep(id).unwrap();
     for same in ["/x/r/", "//x/./r", "/x/y/../r", "local:/x/r"] {

@@ -6,16 +6,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserializer;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserializer, Serialize};
 use serde_norway::{Mapping, Value};
 
 /// What a name was given.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Written {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Written {
     Text(String),
     List(Vec<String>),
+    Mapping(BTreeMap<String, Self>),
     /// No setting is written so; the words say how it is.
+    #[serde(skip)]
     Other(&'static str),
 }
 
@@ -37,6 +40,14 @@ fn no_settings(there_is: &str) -> String {
 /// The second pass. The entries come in the order of the first.
 struct Reader<'a>(&'a Mapping);
 
+impl<'de> DeserializeSeed<'de> for Reader<'_> {
+    type Value = BTreeMap<String, Written>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
 impl<'de> Visitor<'de> for Reader<'_> {
     type Value = BTreeMap<String, Written>;
 
@@ -51,12 +62,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
             let written = match shape {
                 Value::Bool(_) | Value::Number(_) | Value::String(_) => Written::Text(entries.next_value()?),
                 Value::Sequence(items) if items.iter().all(is_scalar) => Written::List(entries.next_value()?),
+                Value::Mapping(shapes) => Written::Mapping(entries.next_value_seed(Reader(shapes))?),
                 other => {
                     entries.next_value::<IgnoredAny>()?;
                     match other {
                         Value::Null => continue,
                         Value::Sequence(_) => Written::Other("a list of what is no text"),
-                        Value::Mapping(_) => Written::Other("a mapping"),
                         _ => Written::Other("a value with a tag"),
                     }
                 }
@@ -99,9 +110,25 @@ mod tests {
     }
 
     #[test]
+    fn a_mapping_is_read_like_the_whole_file() {
+        let read = read("a:\n  b: {c: 1.10, d: [0x1], e: , f: [{}]}\n  2: yes\n").unwrap();
+        let text = |text: &str| Written::Text(text.to_owned());
+        let mapping = |entries: &[(&str, Written)]| Written::Mapping(entries.iter().map(own).collect());
+        let inner = [
+            ("c", text("1.10")),
+            ("d", Written::List(vec!["0x1".to_owned()])),
+            ("f", Written::Other("a list of what is no text")),
+        ];
+        assert_eq!(read["a"], mapping(&[("2", text("yes")), ("b", mapping(&inner))]));
+    }
+
+    fn own((name, written): &(&str, Written)) -> (String, Written) {
+        ((*name).to_owned(), written.clone())
+    }
+
+    #[test]
     fn what_is_no_text_and_no_list_of_texts_is_said_to_be_so() {
-        let read = read("a: {b: c}\nb: [[x]]\nc: [{x: y}]\nd: !secret x\ne: [~]\n1: one\nf: x\n").unwrap();
-        assert_eq!(read["a"], Written::Other("a mapping"));
+        let read = read("b: [[x]]\nc: [{x: y}]\nd: !secret x\ne: [~]\n1: one\nf: x\n").unwrap();
         for name in ["b", "c", "e"] {
             assert_eq!(read[name], Written::Other("a list of what is no text"), "{name}");
         }
