@@ -66,13 +66,13 @@ impl B2 {
         Ok(Self { client, bucket: location.bucket.clone(), shown })
     }
 
-    async fn file(&self, method: Method, name: &str, range: Option<&Range<u64>>) -> Answer<Response> {
+    async fn get_file(&self, name: &str, range: Option<&Range<u64>>) -> Answer<Response> {
         let mut headers = HeaderMap::new();
         if let Some(range) = range {
             let value = format!("bytes={}-{}", range.start, range.end - 1);
             headers.insert(RANGE, HeaderValue::from_str(&value).expect("digits are plain"));
         }
-        Ok(self.client.request(&Question::File { method, name, headers }).await?.1)
+        Ok(self.client.request(&Question::File { method: Method::GET, name, headers }).await?.1)
     }
 }
 
@@ -119,20 +119,22 @@ impl Objects for B2 {
 
     /// By HEAD, which is paid for as a tenth of a list of one name, and which needs no right but that to read.
     async fn head(&self, name: &str) -> Answer<Head> {
-        let refused = match self.file(Method::HEAD, name, None).await {
-            Ok(response) => return Download::whole(response).map(|found| head(&found)),
-            Err(failed) if says_more(&failed) => failed,
-            Err(failed) => return Err(failed),
+        let question = Question::File { method: Method::HEAD, name, headers: HeaderMap::new() };
+        let silent = match self.client.try_request(&question).await {
+            Ok((_, response)) => return Download::whole(response).map(|found| head(&found)),
+            Err(refusal) if refusal.is_silent() => refusal.into_failed(),
+            Err(refusal) => return Err(refusal.into_failed()),
         };
-        match self.file(Method::GET, name, Some(&(0..1))).await {
+        // What it was about is told by the answer to a GET.
+        match self.get_file(name, Some(&(0..1))).await {
             Ok(response) => Download::part(response).map(|found| head(&found)),
-            Err(failed) if failed.is(ErrorKind::OutOfRange) => Err(refused),
+            Err(failed) if failed.is(ErrorKind::OutOfRange) => Err(silent),
             Err(failed) => Err(failed),
         }
     }
 
     async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download> {
-        let response = self.file(Method::GET, name, range.as_ref()).await?;
+        let response = self.get_file(name, range.as_ref()).await?;
         match range {
             Some(_) => Download::part(response),
             None => Download::whole(response),
@@ -167,11 +169,6 @@ impl Objects for B2 {
     async fn delete(&self, name: &str) -> Answer<()> {
         self.client.delete(name).await
     }
-}
-
-/// Whether the same should be asked by GET: an answer to HEAD has no body, and the body says why.
-fn says_more(failed: &Failed) -> bool {
-    failed.is(ErrorKind::PermissionDenied) || failed.is(ErrorKind::Misconfigured)
 }
 
 fn head(found: &Download) -> Head {

@@ -18,8 +18,8 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
 
 use crate::ErrorKind;
 use crate::blocking::blocking;

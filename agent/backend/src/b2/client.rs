@@ -149,6 +149,14 @@ impl Client {
 
     /// A success, and the session it was had in.
     pub(super) async fn request(&self, question: &Question<'_>) -> Answer<(Arc<Session>, Response)> {
+        self.try_request(question).await.map_err(Refusal::into_failed)
+    }
+
+    /// As [`Self::request`], for whoever wants to know more of a refusal.
+    pub(super) async fn try_request(
+        &self,
+        question: &Question<'_>,
+    ) -> Result<(Arc<Session>, Response), Refusal> {
         let mut renewed = false;
         loop {
             let session = self.session().await?;
@@ -158,7 +166,7 @@ impl Client {
             };
             self.learn(&session, &refusal).await;
             if renewed || !refusal.is_of_token() {
-                return Err(refusal.into_failed());
+                return Err(refusal);
             }
             renewed = true;
         }

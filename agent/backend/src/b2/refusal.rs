@@ -79,6 +79,14 @@ impl Refusal {
             && (message.contains("sha1") || message.contains("checksum"))
     }
 
+    /// Whether it does not say why: an answer to HEAD has no body.
+    pub(super) fn is_silent(&self) -> bool {
+        let for_good = [ErrorKind::PermissionDenied, ErrorKind::Misconfigured];
+        self.status.is_some()
+            && self.explanation.code.is_empty()
+            && for_good.into_iter().any(|kind| self.failed.is(kind))
+    }
+
     /// Whether B2 does not know the key, or not any more.
     pub(super) fn is_of_key(&self) -> bool {
         self.status == Some(StatusCode::UNAUTHORIZED)

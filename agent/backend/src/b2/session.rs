@@ -96,7 +96,9 @@ impl Session {
                 ));
             }
             (Some(_), None) => {
-                return Err(Failed::NoContainer("the bucket that the key is for is not there any more".to_owned()));
+                return Err(Failed::NoContainer(
+                    "the bucket that the key is for is not there any more".to_owned(),
+                ));
             }
         };
         Ok(Self {
@@ -177,7 +179,8 @@ mod tests {
 
     #[test]
     fn what_a_key_may_do_is_known_before_it_is_tried() {
-        let more = json!({ "capabilities": ["listFiles", "readFiles"], "namePrefix": "a/b", "bucketId": null });
+        let more =
+            json!({ "capabilities": ["listFiles", "readFiles"], "namePrefix": "a/b", "bucketId": null });
         let session = read("https://h", &storage_api(more)).unwrap();
         session.must_have(Right::ReadFiles, Some("a/b/config")).unwrap();
         session.must_have(Right::ListFiles, Some("a/b")).unwrap();
@@ -192,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_key_of_one_bucket_needs_no_list_of_them_and_one_of_another_is_refused() {
-        let of = |name: Value| read("https://h", &storage_api(json!({ "bucketId": "b1", "bucketName": name })));
+        let of =
+            |name: Value| read("https://h", &storage_api(json!({ "bucketId": "b1", "bucketName": name })));
         assert_eq!(of(json!("bucket")).unwrap().bucket_id.get().map(String::as_str), Some("b1"));
         assert_eq!(denied(of(json!("other"))), "the key is for the bucket other only");
         assert!(matches!(of(Value::Null), Err(Failed::NoContainer(_))));
