@@ -242,7 +242,7 @@ impl Client {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = RequestBody::Bytes(Bytes::from(parameters.to_string()));
-        self.send(Method::POST, url, &session.token, headers, body).await
+        self.send(Method::POST, url, &session.token, headers, body).await.map_err(Refusal::of_call)
     }
 
     /// A request with that token. The answer is a success.

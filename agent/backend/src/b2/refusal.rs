@@ -54,6 +54,15 @@ impl Refusal {
         Self { status: Some(status), explanation, failed }
     }
 
+    /// The refusal of a call. A call is always there: where it is not, and nothing says what is missing, something else
+    /// than B2 answers, and nothing is to be taken for removed.
+    pub(super) fn of_call(mut self) -> Self {
+        if self.status == Some(StatusCode::NOT_FOUND) && self.explanation.code.is_empty() {
+            self.failed = Failed::because(ErrorKind::Misconfigured, "what answers is not B2");
+        }
+        self
+    }
+
     /// Whether another token may do. An answer to HEAD does not say why.
     pub(super) fn is_of_token(&self) -> bool {
         self.status == Some(StatusCode::UNAUTHORIZED)

@@ -491,6 +491,11 @@ async fn an_address_that_is_not_b2s_is_no_empty_store() {
     let store = open_with("b2:bucket:p", &values, &Default::default()).unwrap();
     let error = Call::Stat.make(&*store).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Misconfigured, "{error}");
+    let (_, store) = at_double(&[BUCKET, (404, "<html>"), (404, "<html>")]);
+    for call in [Call::Remove, Call::List] {
+        let error = call.make(&*store).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Misconfigured, "{call:?}: {error}");
+    }
     let values = [("B2_ACCOUNT_ID", "id"), ("B2_ACCOUNT_KEY", "key"), ("B2_API_URL", "api.example")];
     let error = open_with("b2:bucket:p", &values, &Default::default()).unwrap_err();
     assert!(error.to_string().contains("B2_API_URL"), "{error}");
