@@ -123,6 +123,8 @@ pub struct B2Credentials {
     pub key: Secret,
     /// Another server than Backblaze's; from the environment only, since the key is sent there.
     pub endpoint: Option<String>,
+    /// The way in which the service shall fail now and then, to see what its clients make of it.
+    pub test_mode: Option<String>,
 }
 
 impl Credentials {
@@ -214,7 +216,8 @@ fn b2(values: &Values<'_>) -> Result<B2Credentials, Vec<String>> {
     let mut missing = Missing::default();
     let key_id = missing.text("B2_ACCOUNT_ID", values.secret("B2_ACCOUNT_ID"));
     let key = missing.text_secret("B2_ACCOUNT_KEY", values.secret("B2_ACCOUNT_KEY"));
-    missing.or(B2Credentials { key_id, key, endpoint: values.variable("B2_API_URL") })
+    let endpoint = values.variable("B2_API_URL");
+    missing.or(B2Credentials { key_id, key, endpoint, test_mode: values.variable("B2_TEST_MODE") })
 }
 
 /// What is wrong so far.

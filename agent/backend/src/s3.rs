@@ -18,8 +18,8 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
-use reqwest::{Method, StatusCode};
 
 use crate::ErrorKind;
 use crate::blocking::blocking;
@@ -230,7 +230,7 @@ impl Objects for S3 {
         };
         // An answer to HEAD has no body, and the body says why: the same is asked in another way.
         match self.request(Call::get(name, Some(&(0..1)))).await {
-            Ok(response) => download(response, true)
+            Ok(response) => Download::part(response)
                 .map(|found| Head { size_bytes: found.size_bytes, modified: modified(&found.response) }),
             Err(failed) if failed.is(ErrorKind::OutOfRange) => Err(refused),
             Err(failed) => Err(failed),
@@ -239,7 +239,10 @@ impl Objects for S3 {
 
     async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download> {
         let response = self.request(Call::get(name, range.as_ref())).await?;
-        download(response, range.is_some())
+        match range {
+            Some(_) => Download::part(response),
+            None => Download::whole(response),
+        }
     }
 
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {
@@ -285,17 +288,4 @@ fn head(response: &Response) -> Answer<Head> {
 
 fn modified(response: &Response) -> Option<SystemTime> {
     httpdate::parse_http_date(response.header("last-modified")?).ok()
-}
-
-/// An answer to a GET, with the size of the whole object.
-fn download(response: Response, is_range: bool) -> Answer<Download> {
-    let size_bytes = match (is_range, response.status()) {
-        (true, StatusCode::PARTIAL_CONTENT) => {
-            response.header("content-range").and_then(|text| text.rsplit_once('/')?.1.parse().ok())
-        }
-        (true, _) => return Err(Failed::because(ErrorKind::Unsupported, "the store does not load ranges")),
-        (false, _) => response.content_length(),
-    };
-    let untold = || Failed::because(ErrorKind::Unavailable, "the store did not tell the size");
-    Ok(Download { size_bytes: size_bytes.ok_or_else(untold)?, response })
 }

@@ -42,10 +42,13 @@ impl Server {
         Credentials { id: text("applicationKeyId"), secret: text("applicationKey") }
     }
 
-    /// Orders faults of B2, each so many times; `b2.py` lists their names.
-    pub fn b2_faults(&self, faults: &[(&str, u32)]) {
+    /// Orders faults of B2, each so many times; `b2.py` lists their names. All that are still to come then.
+    pub fn b2_faults(&self, faults: &[(&str, u32)]) -> BTreeMap<String, u64> {
         let order: BTreeMap<_, _> = faults.iter().copied().collect();
-        self.b2_order("POST", "faults", json!(order).to_string());
+        let left = self.b2_order("POST", "faults", json!(order).to_string());
+        let mut left: BTreeMap<String, u64> = serde_json::from_value(left).expect("counts are numbers");
+        left.retain(|_, count| *count > 0);
+        left
     }
 
     /// How often each call of B2's API was made, besides `upload` and `download`.
