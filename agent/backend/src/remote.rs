@@ -5,6 +5,8 @@
 //! go on page by page, and what it means that the bucket itself is not there. Must never send a request that the
 //! contract does not need: each one costs time and money.
 
+mod escape;
+pub(crate) mod reply;
 mod status;
 
 use std::error::Error as StdError;
@@ -22,6 +24,7 @@ use crate::location::Prefix;
 use crate::transfer::{Digests, Response, Upload};
 use crate::{Backend, Body, BoxStream, Entry, Error, ErrorKind, FileKind, FileName, Operation, Result};
 
+pub(crate) use escape::{escape, escape_component};
 pub(crate) use status::{kind_of_status, retry_after};
 
 /// No object is larger, and servers that count with a sign take a larger range for none.

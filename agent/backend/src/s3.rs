@@ -12,21 +12,20 @@ mod refusal;
 
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
-use reqwest::{Method, StatusCode};
 
 use crate::ErrorKind;
 use crate::blocking::blocking;
 use crate::credentials::S3Credentials;
 use crate::location::{Location, S3Location};
 use crate::open::S3Options;
-use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode};
+use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, reply};
 use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
 
 use address::Address;
@@ -224,14 +223,16 @@ impl Objects for S3 {
 
     async fn head(&self, name: &str) -> Answer<Head> {
         let refused = match self.request(Call::on(Method::HEAD, name)).await {
-            Ok(response) => return head(&response),
+            Ok(response) => return reply::head(&response),
             Err(failed) if failed.is(ErrorKind::NotFound) => return Err(failed),
             Err(failed) => failed,
         };
         // An answer to HEAD has no body, and the body says why: the same is asked in another way.
         match self.request(Call::get(name, Some(&(0..1)))).await {
-            Ok(response) => download(response, true)
-                .map(|found| Head { size_bytes: found.size_bytes, modified: modified(&found.response) }),
+            Ok(response) => reply::download(response, true).map(|found| Head {
+                size_bytes: found.size_bytes,
+                modified: reply::modified(&found.response),
+            }),
             Err(failed) if failed.is(ErrorKind::OutOfRange) => Err(refused),
             Err(failed) => Err(failed),
         }
@@ -239,7 +240,7 @@ impl Objects for S3 {
 
     async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download> {
         let response = self.request(Call::get(name, range.as_ref())).await?;
-        download(response, range.is_some())
+        reply::download(response, range.is_some())
     }
 
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {
@@ -274,28 +275,4 @@ impl Objects for S3 {
     async fn delete(&self, name: &str) -> Answer<()> {
         self.request(Call::on(Method::DELETE, name)).await.map(drop)
     }
-}
-
-fn head(response: &Response) -> Answer<Head> {
-    let size_bytes = response
-        .content_length()
-        .ok_or_else(|| Failed::because(ErrorKind::Unavailable, "the store did not tell the size"))?;
-    Ok(Head { size_bytes, modified: modified(response) })
-}
-
-fn modified(response: &Response) -> Option<SystemTime> {
-    httpdate::parse_http_date(response.header("last-modified")?).ok()
-}
-
-/// An answer to a GET, with the size of the whole object.
-fn download(response: Response, is_range: bool) -> Answer<Download> {
-    let size_bytes = match (is_range, response.status()) {
-        (true, StatusCode::PARTIAL_CONTENT) => {
-            response.header("content-range").and_then(|text| text.rsplit_once('/')?.1.parse().ok())
-        }
-        (true, _) => return Err(Failed::because(ErrorKind::Unsupported, "the store does not load ranges")),
-        (false, _) => response.content_length(),
-    };
-    let untold = || Failed::because(ErrorKind::Unavailable, "the store did not tell the size");
-    Ok(Download { size_bytes: size_bytes.ok_or_else(untold)?, response })
 }

@@ -7,6 +7,7 @@ use reqwest::Url;
 
 use crate::location::{Endpoint, S3Location};
 use crate::open::{BucketLookup, S3Options};
+use crate::remote::{escape, escape_component};
 
 /// Where buckets are that were made without a word about it.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -89,7 +90,6 @@ impl Address {
         };
         url.set_path(&path);
         if !query.is_empty() {
-            // Signed as it stands: form encoding would turn a space into a plus.
             let pairs: Vec<_> =
                 query.iter().map(|(key, value)| format!("{key}={}", escape_component(value))).collect();
             url.set_query(Some(&pairs.join("&")));
@@ -130,24 +130,6 @@ fn is_region(label: &str) -> bool {
         && words.iter().all(is_word)
         && !number.is_empty()
         && number.chars().all(|c| c.is_ascii_digit())
-}
-
-/// A name in a path: each part escaped, as a signature has it.
-fn escape(name: &str) -> String {
-    name.split('/').map(escape_component).collect::<Vec<_>>().join("/")
-}
-
-fn escape_component(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte))
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
