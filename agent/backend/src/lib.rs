@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod azure;
 mod blocking;
 pub mod conformance;
 pub mod credentials;

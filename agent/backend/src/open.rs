@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::azure::Azure;
 use crate::credentials::Credentials;
 use crate::local::Local;
 use crate::location::Location;
@@ -93,6 +94,10 @@ pub fn open(location: &Location, credentials: &Credentials, options: &Options) -
         (Location::S3(location), Credentials::S3(credentials)) => {
             let s3 = S3::new(transfer()?, location, credentials, &options.s3).map_err(wrong)?;
             Ok(Arc::new(Remote::new(s3, location.prefix.clone(), options.max_connections)))
+        }
+        (Location::Azure(location), Credentials::Azure(credentials)) => {
+            let azure = Azure::new(transfer()?, location, credentials).map_err(wrong)?;
+            Ok(Arc::new(Remote::new(azure, location.prefix.clone(), options.max_connections)))
         }
         _ => Err(Error::new(ErrorKind::Unsupported, Operation::Open, location.to_string())
             .because("this version keeps repositories in local directories only")),
