@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps an error has failed, as it should")]
 
+mod azure;
+mod double;
 mod faults;
 mod s3;
 mod scene;

@@ -1,0 +1,66 @@
+//! A store that answers what a test says, in that order, and keeps what it was asked: for what no real server can be
+//! made to do.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+pub(crate) struct Double {
+    pub(crate) url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// `POST /path?query`
+    pub(crate) line: String,
+    pub(crate) body: String,
+}
+
+impl Double {
+    /// Answers each request with the next status and body. `URL` in a body is the double's own.
+    pub(crate) fn start(answers: Vec<(u16, String)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let (own_url, kept) = (url.clone(), Arc::clone(&asked));
+        std::thread::spawn(move || {
+            for (status, body) in VecDeque::from(answers) {
+                let (connection, _) = listener.accept().unwrap();
+                serve(connection, status, &body.replace("URL", &own_url), &kept);
+            }
+        });
+        Self { url, asked }
+    }
+
+    /// What was asked so far.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+/// One request to a connection: the client is told that there is no other.
+fn serve(mut connection: TcpStream, status: u16, answer: &str, asked: &Mutex<Vec<Asked>>) {
+    let mut reader = BufReader::new(connection.try_clone().unwrap());
+    let (mut line, mut header, mut size_bytes) = (String::new(), String::new(), 0);
+    reader.read_line(&mut line).unwrap();
+    while reader.read_line(&mut header).unwrap() > 2 {
+        let lower = header.to_lowercase();
+        if let Some(length) = lower.strip_prefix("content-length:") {
+            size_bytes = length.trim().parse().unwrap();
+        }
+        header.clear();
+    }
+    let mut body = vec![0; size_bytes];
+    reader.read_exact(&mut body).unwrap();
+    let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
+    let is_head = line.starts_with("HEAD ");
+    asked.lock().unwrap().push(Asked { line, body: String::from_utf8_lossy(&body).into_owned() });
+    let head =
+        format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
+    connection.write_all(head.as_bytes()).unwrap();
+    if !is_head {
+        connection.write_all(answer.as_bytes()).unwrap();
+    }
+}
