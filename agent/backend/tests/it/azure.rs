@@ -8,6 +8,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use futures_util::TryStreamExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pillion_backend::{Backend, Error, ErrorKind, FileKind, FileName, conformance};
+use pillion_e2e::proxy::Proxy;
 use pillion_e2e::servers::{Kind, Security, Server, shared};
 
 use crate::double::Double;
@@ -166,26 +167,39 @@ async fn no_signature_is_shown_where_one_is_refused() {
 #[tokio::test]
 async fn what_azurite_refuses_for_good_is_said_at_once() {
     let server = azurite(Security::Plain);
-    let wrong_key = store(server, &fresh_name(), &[("AZURE_ACCOUNT_KEY", "d3Jvbmc=")]);
-    for error in errors(&*wrong_key).await {
-        assert_eq!(error.kind, ErrorKind::PermissionDenied, "{error}");
-        assert!(error.to_string().contains("AuthorizationFailure"), "{error}");
+    let proxy = Proxy::start(server.endpoint());
+    let (owner, key) = (&*server.credentials().id, &*server.credentials().secret);
+    let at = |account: &str, key: &str| {
+        let endpoint = format!("{}/{account}", proxy.endpoint());
+        let values = [
+            ("AZURE_ACCOUNT_NAME", account),
+            ("AZURE_ACCOUNT_KEY", key),
+            ("AZURE_STORAGE_ENDPOINT", &*endpoint),
+        ];
+        open_with(&format!("azure:{}:/", fresh_name()), &values, &options(server)).unwrap()
+    };
+    for (store, kind, words) in [
+        (at(owner, "d3Jvbmc="), ErrorKind::PermissionDenied, "AuthorizationFailure"),
+        (at("nobody", key), ErrorKind::Misconfigured, "there is no such account"),
+    ] {
+        let errors = errors(&*store).await;
+        assert_eq!(proxy.forget().len(), errors.len(), "each is one request");
+        for error in errors {
+            assert_eq!(error.kind, kind, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
     }
-    let nobody = server.endpoint().replace(&server.credentials().id, "nobody");
-    let values = [
-        ("AZURE_ACCOUNT_NAME", "nobody"),
-        ("AZURE_ACCOUNT_KEY", "a2V5"),
-        ("AZURE_STORAGE_ENDPOINT", &*nobody),
-    ];
-    let unknown = open_with("azure:container:/", &values, &options(server)).unwrap();
-    for error in errors(&*unknown).await {
-        assert_eq!(error.kind, ErrorKind::Misconfigured, "{error}");
-        assert!(error.to_string().contains("there is no such account"), "{error}");
-    }
-    let missing = owned(server, &fresh_name());
+    let missing = at(owner, key);
     let error = missing.save(&pack('a'), vec![1].into()).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains("there is no such container"), "{error}");
+    assert_eq!(missing.load(&pack('a'), 1).await.unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(names(&*missing).await.unwrap(), []);
+    missing.remove(&pack('a')).await.unwrap();
+    assert_eq!(proxy.forget().len(), 4, "each is one request");
+    missing.create().await.unwrap();
+    let asked: Vec<_> = proxy.forget().into_iter().map(|asked| asked.method).collect();
+    assert_eq!(asked, ["HEAD", "PUT"]);
 }
 
 /// An answer in the cloud's form.
