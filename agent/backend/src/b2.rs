@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::ErrorKind;
 use crate::credentials::B2Credentials;
 use crate::location::{B2Location, Location};
-use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode};
+use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, reply};
 use crate::transfer::{Digests, Response, Transfer, Upload};
 
 use client::{Client, Question, Scope};
@@ -121,24 +121,20 @@ impl Objects for B2 {
     async fn head(&self, name: &str) -> Answer<Head> {
         let question = Question::File { method: Method::HEAD, name, headers: HeaderMap::new() };
         let silent = match self.client.try_request(&question).await {
-            Ok((_, response)) => return Download::whole(response).map(|found| head(&found)),
+            Ok((_, response)) => return reply::whole(response).map(|found| head(&found)),
             Err(refusal) if refusal.is_silent() => refusal.into_failed(),
             Err(refusal) => return Err(refusal.into_failed()),
         };
         // What it was about is told by the answer to a GET.
         match self.get_file(name, Some(&(0..1))).await {
-            Ok(response) => Download::part(response).map(|found| head(&found)),
+            Ok(response) => reply::part(response).map(|found| head(&found)),
             Err(failed) if failed.is(ErrorKind::OutOfRange) => Err(silent),
             Err(failed) => Err(failed),
         }
     }
 
     async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download> {
-        let response = self.get_file(name, range.as_ref()).await?;
-        match range {
-            Some(_) => Download::part(response),
-            None => Download::whole(response),
-        }
+        reply::download(self.get_file(name, range.as_ref()).await?, range.as_ref())
     }
 
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {

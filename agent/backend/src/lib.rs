@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod azure;
 mod b2;
 mod blocking;
 pub mod conformance;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::azure::Azure;
 use crate::b2::B2;
 use crate::credentials::Credentials;
 use crate::local::Local;
@@ -95,12 +96,17 @@ pub fn open(location: &Location, credentials: &Credentials, options: &Options) -
             let s3 = S3::new(transfer()?, location, credentials, &options.s3).map_err(wrong)?;
             Ok(Arc::new(Remote::new(s3, location.prefix.clone(), options.max_connections)))
         }
+        (Location::Azure(location), Credentials::Azure(credentials)) => {
+            let azure = Azure::new(transfer()?, location, credentials).map_err(wrong)?;
+            Ok(Arc::new(Remote::new(azure, location.prefix.clone(), options.max_connections)))
+        }
         (Location::B2(location), Credentials::B2(credentials)) => {
             let b2 = B2::new(transfer()?, location, credentials, options.max_connections).map_err(wrong)?;
             Ok(Arc::new(Remote::new(b2, location.prefix.clone(), options.max_connections)))
         }
-        _ => Err(Error::new(ErrorKind::Unsupported, Operation::Open, location.to_string())
-            .because("this version keeps repositories in local directories only")),
+        (Location::S3(_) | Location::Azure(_) | Location::B2(_), _) => {
+            Err(wrong("the credentials are those of another store".to_owned()))
+        }
     }
 }
 

@@ -5,8 +5,8 @@
 //! go on page by page, and what it means that the bucket itself is not there. Must never send a request that the
 //! contract does not need: each one costs time and money.
 
-mod download;
 mod escape;
+pub(crate) mod reply;
 mod status;
 
 use std::error::Error as StdError;

@@ -12,7 +12,6 @@ mod refusal;
 
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -26,7 +25,7 @@ use crate::blocking::blocking;
 use crate::credentials::S3Credentials;
 use crate::location::{Location, S3Location};
 use crate::open::S3Options;
-use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode};
+use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, reply};
 use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
 
 use address::Address;
@@ -224,14 +223,16 @@ impl Objects for S3 {
 
     async fn head(&self, name: &str) -> Answer<Head> {
         let refused = match self.request(Call::on(Method::HEAD, name)).await {
-            Ok(response) => return head(&response),
+            Ok(response) => return reply::head(&response),
             Err(failed) if failed.is(ErrorKind::NotFound) => return Err(failed),
             Err(failed) => failed,
         };
         // An answer to HEAD has no body, and the body says why: the same is asked in another way.
         match self.request(Call::get(name, Some(&(0..1)))).await {
-            Ok(response) => Download::part(response)
-                .map(|found| Head { size_bytes: found.size_bytes, modified: modified(&found.response) }),
+            Ok(response) => reply::part(response).map(|found| Head {
+                size_bytes: found.size_bytes,
+                modified: reply::modified(&found.response),
+            }),
             Err(failed) if failed.is(ErrorKind::OutOfRange) => Err(refused),
             Err(failed) => Err(failed),
         }
@@ -239,10 +240,7 @@ impl Objects for S3 {
 
     async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download> {
         let response = self.request(Call::get(name, range.as_ref())).await?;
-        match range {
-            Some(_) => Download::part(response),
-            None => Download::whole(response),
-        }
+        reply::download(response, range.as_ref())
     }
 
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {
@@ -277,15 +275,4 @@ impl Objects for S3 {
     async fn delete(&self, name: &str) -> Answer<()> {
         self.request(Call::on(Method::DELETE, name)).await.map(drop)
     }
-}
-
-fn head(response: &Response) -> Answer<Head> {
-    let size_bytes = response
-        .content_length()
-        .ok_or_else(|| Failed::because(ErrorKind::Unavailable, "the store did not tell the size"))?;
-    Ok(Head { size_bytes, modified: modified(response) })
-}
-
-fn modified(response: &Response) -> Option<SystemTime> {
-    httpdate::parse_http_date(response.header("last-modified")?).ok()
 }

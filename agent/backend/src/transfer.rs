@@ -4,6 +4,7 @@
 //! Nothing here is tried again and nothing is followed: a redirect is an answer, since it must be signed anew. An
 //! error never shows a URL, for its query may hold a signature.
 
+mod exchange;
 mod pace;
 mod stall;
 mod tls;
@@ -23,6 +24,7 @@ use crate::ErrorKind;
 use crate::open::Options;
 use crate::remote::Failed;
 
+pub(crate) use exchange::{Connector, RETRY, Unexchanged};
 use pace::Pace;
 use stall::{Progress, within};
 pub(crate) use upload::{Digests, Upload};
@@ -54,12 +56,18 @@ impl fmt::Debug for Transfer {
 }
 
 /// What is sent. Made anew for each try.
-#[derive(Debug)]
 pub(crate) struct Request {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
     pub body: RequestBody,
+}
+
+/// URL and headers may hold a signature or a token.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({})", self.method)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -219,7 +227,8 @@ impl Response {
             }
             bytes.extend_from_slice(&piece);
         }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        // A list is large: it is copied only where it has to be mended.
+        Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
     }
 
     /// The explanation of a refusal, as much of it as arrives.

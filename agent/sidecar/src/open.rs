@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pillion_backend::Backend;
+use pillion_backend::limit::Limited;
 use pillion_backend::location::Location;
 use pillion_backend::open::{BucketLookup, Options, S3Options, open};
 use pillion_backend::retry::{Hook, Policy, Retry};
@@ -54,7 +55,12 @@ pub fn open_backend(
     hook: Hook,
 ) -> pillion_repository::Result<Arc<dyn Backend>> {
     let opened = open(location, &access.credentials, &connection.options(access))?;
-    Ok(Arc::new(Retry::new(opened, Policy::default(), hook)))
+    let limited: Arc<dyn Backend> = match location {
+        // What a disk can do at once is the system's to say.
+        Location::Local(_) => opened,
+        _ => Arc::new(Limited::new(opened)),
+    };
+    Ok(Arc::new(Retry::new(limited, Policy::default(), hook)))
 }
 
 pub fn retry_sentence(error: &pillion_backend::Error, wait: Duration) -> String {

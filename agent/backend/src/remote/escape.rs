@@ -1,20 +1,15 @@
-//! Names as they stand in a URL or a header: all but the plainest characters as `%XX`, in the one form that every
-//! store reads alike and that signatures are made of.
+//! Names in URLs, escaped as the vendors' signatures have them: each byte but letters, digits and `-._~`.
 
-/// A name in a path: each part escaped, the slashes as they are.
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A name in a path, each of its parts escaped.
 pub(crate) fn escape(name: &str) -> String {
     name.split('/').map(escape_component).collect::<Vec<_>>().join("/")
 }
 
+/// A part of a path, or a value in a query, where form encoding would turn a space into a plus.
 pub(crate) fn escape_component(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                escaped.push(char::from(byte));
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
+    utf8_percent_encode(text, COMPONENT).to_string()
 }

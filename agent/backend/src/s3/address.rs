@@ -90,7 +90,6 @@ impl Address {
         };
         url.set_path(&path);
         if !query.is_empty() {
-            // Signed as it stands: form encoding would turn a space into a plus.
             let pairs: Vec<_> =
                 query.iter().map(|(key, value)| format!("{key}={}", escape_component(value))).collect();
             url.set_query(Some(&pairs.join("&")));

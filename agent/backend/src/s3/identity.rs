@@ -1,34 +1,18 @@
 //! Who signs: keys as they were given, or keys that the platform hands out for a while.
 //!
-//! The exchange itself is `object_store`'s, over our own HTTP client, so that a private authority is trusted here too;
-//! it renews keys before they expire. Static keys are never renewed here: whoever read them reads them again.
+//! `object_store` exchanges them and renews them before they expire. Static keys are never renewed here: whoever read
+//! them reads them again.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
+use object_store::StaticCredentialProvider;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
-use object_store::client::{
-    ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
-};
-use object_store::{BackoffConfig, RetryConfig, StaticCredentialProvider};
 
 use crate::ErrorKind;
 use crate::credentials::S3Credentials;
 use crate::remote::{Answer, Failed};
-use crate::transfer::Transfer;
-
-/// The caller tries again, for longer and with a word about it.
-const RETRY: RetryConfig = RetryConfig {
-    backoff: BackoffConfig {
-        init_backoff: Duration::from_millis(200),
-        max_backoff: Duration::from_secs(1),
-        base: 2.0,
-    },
-    max_retries: 1,
-    retry_timeout: Duration::from_secs(20),
-};
+use crate::transfer::{Connector, RETRY, Transfer, Unexchanged};
 
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -48,8 +32,7 @@ impl Identity {
 
     pub(super) async fn credential(&self) -> Answer<Arc<AwsCredential>> {
         let provider = self.provider.read().unwrap_or_else(PoisonError::into_inner).clone();
-        self.connector.status.store(0, Ordering::Relaxed);
-        provider.get_credential().await.map_err(|error| self.failed(error))
+        self.connector.exchange(provider.get_credential()).await.map_err(|failed| self.failed(failed))
     }
 
     /// Forgets what was handed out. `false` where nothing else would come of it.
@@ -66,33 +49,19 @@ impl Identity {
         }
     }
 
-    fn failed(&self, error: object_store::Error) -> Failed {
-        let status = self.connector.status.load(Ordering::Relaxed);
+    fn failed(&self, failed: Unexchanged) -> Failed {
         let (kind, what) = match &self.source {
             // Nobody at that address: this is no machine of AWS, and no role was meant.
-            S3Credentials::InstanceProfile { .. } if status == 0 => (
+            S3Credentials::InstanceProfile { .. } if failed.status.is_none() => (
                 ErrorKind::Misconfigured,
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are missing, and no instance hands out keys",
             ),
-            _ if (400..500).contains(&status) && status != 429 => {
-                (ErrorKind::PermissionDenied, "the platform hands out no keys")
-            }
+            _ if failed.is_refused() => (ErrorKind::PermissionDenied, "the platform hands out no keys"),
             _ => (ErrorKind::Unavailable, "the platform did not hand out keys"),
         };
-        Failed::because(kind, format!("{what}: {}", innermost(&error)))
-    }
-}
-
-/// The outer errors hold the URL of the exchange, in whose query a token may be.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    let text = last.to_string();
-    match text.contains("://") {
-        true => "the request failed".to_owned(),
-        false => text,
+        // A URL of this exchange may hold a token.
+        let why = if failed.why.contains("://") { "the request failed" } else { failed.why.as_str() };
+        Failed::because(kind, format!("{what}: {why}"))
     }
 }
 
@@ -143,33 +112,4 @@ fn provider(
 
 fn path(path: &Path) -> Result<String, String> {
     path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()))
-}
-
-/// Our client, for the exchange of credentials; remembers what the last answer's status was, since the error does not
-/// tell it.
-#[derive(Clone, Debug)]
-pub(crate) struct Connector {
-    client: HttpClient,
-    status: Arc<AtomicU16>,
-}
-
-impl Connector {
-    pub(crate) fn new(transfer: &Transfer) -> Self {
-        Self { client: HttpClient::new(transfer.client().clone()), status: Arc::default() }
-    }
-}
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.clone()))
-    }
-}
-
-#[async_trait::async_trait]
-impl HttpService for Connector {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let response = self.client.execute(request).await?;
-        self.status.store(response.status().as_u16(), Ordering::Relaxed);
-        Ok(response)
-    }
 }

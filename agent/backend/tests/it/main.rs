@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps an error has failed, as it should")]
 
+mod azure;
 mod b2;
 mod double;
 mod faults;

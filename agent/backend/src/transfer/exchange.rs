@@ -1,0 +1,100 @@
+//! How a platform's word is exchanged for credentials of a store.
+//!
+//! The exchange itself is `object_store`'s, over our own HTTP client, so that a private authority is trusted here too.
+//! What it tells of a failure is little: the last answer's status is remembered beside it, and the outer errors are
+//! dropped, since they hold the URL of the exchange, in whose query a token may be. Must never wait for ever.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use object_store::client::{
+    ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+};
+use object_store::{BackoffConfig, RetryConfig};
+use tokio::time::timeout;
+
+use super::Transfer;
+
+/// The caller tries again, for longer and with a word about it.
+pub(crate) const RETRY: RetryConfig = RetryConfig {
+    backoff: BackoffConfig {
+        init_backoff: Duration::from_millis(200),
+        max_backoff: Duration::from_secs(1),
+        base: 2.0,
+    },
+    max_retries: 1,
+    retry_timeout: Duration::from_secs(20),
+};
+
+/// Of a whole exchange, both tries: its answers are small.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Our client, for the exchange of credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    client: HttpClient,
+    /// Of the last answer; zero where there was none.
+    status: Arc<AtomicU16>,
+}
+
+/// An exchange that came to nothing.
+#[derive(Debug)]
+pub(crate) struct Unexchanged {
+    /// Of the platform's answer, if there was one.
+    pub status: Option<u16>,
+    /// The innermost reason, which may quote the answer's body.
+    pub why: String,
+}
+
+impl Connector {
+    pub(crate) fn new(transfer: &Transfer) -> Self {
+        Self { client: HttpClient::new(transfer.client().clone()), status: Arc::default() }
+    }
+
+    /// Waits for credentials that are asked for over this connector.
+    pub(crate) async fn exchange<T>(
+        &self,
+        asked: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Unexchanged> {
+        self.status.store(0, Ordering::Relaxed);
+        let why = match timeout(EXCHANGE_TIMEOUT, asked).await {
+            Ok(Ok(credentials)) => return Ok(credentials),
+            Ok(Err(error)) => innermost(&error),
+            Err(_) => format!("no answer in {} s", EXCHANGE_TIMEOUT.as_secs()),
+        };
+        let status = self.status.load(Ordering::Relaxed);
+        Err(Unexchanged { status: (status != 0).then_some(status), why })
+    }
+}
+
+impl Unexchanged {
+    /// Whether the platform has understood, and does not want to.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 429))
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpService for Connector {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let response = self.client.execute(request).await?;
+        self.status.store(response.status().as_u16(), Ordering::Relaxed);
+        Ok(response)
+    }
+}
