@@ -1,7 +1,7 @@
 //! S3: the contract, and what its servers refuse.
 
-use pillion_backend::{ErrorKind, FileKind, FileName, conformance};
-use pillion_e2e::servers::{Kind, Rights, Security, shared};
+use pillion_backend::{ErrorKind, FileName, conformance};
+use pillion_e2e::servers::{Kind, Security, shared};
 
 use crate::scene::{fresh_name, open_with, options, pack, s3, tried_again};
 

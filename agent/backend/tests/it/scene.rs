@@ -13,18 +13,18 @@ use pillion_backend::{Backend, Error, FileKind, FileName};
 use pillion_e2e::servers::Server;
 
 /// A name for a bucket or container that no other test of this process has.
-pub fn fresh_name() -> String {
+pub(crate) fn fresh_name() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("pillion-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Options that trust the server.
-pub fn options(server: &Server) -> Options {
+pub(crate) fn options(server: &Server) -> Options {
     Options { ca_certificates: std::fs::read(server.ca()).unwrap(), ..Options::default() }
 }
 
 /// A store with credentials from named values.
-pub fn open_with(
+pub(crate) fn open_with(
     location: &str,
     values: &[(&str, &str)],
     options: &Options,
@@ -36,7 +36,7 @@ pub fn open_with(
 }
 
 /// A store in a bucket of an S3 server, as the server's owner.
-pub fn s3(server: &Server, bucket: &str, prefix: &str) -> Arc<dyn Backend> {
+pub(crate) fn s3(server: &Server, bucket: &str, prefix: &str) -> Arc<dyn Backend> {
     let credentials = server.credentials();
     let values = [("AWS_ACCESS_KEY_ID", &*credentials.id), ("AWS_SECRET_ACCESS_KEY", &*credentials.secret)];
     let location = format!("s3:{}/{bucket}/{prefix}", server.endpoint());
@@ -44,11 +44,11 @@ pub fn s3(server: &Server, bucket: &str, prefix: &str) -> Arc<dyn Backend> {
 }
 
 /// As the program uses a store: a server may close a connection at any time, and a single call may then fail.
-pub fn tried_again(store: Arc<dyn Backend>) -> Arc<dyn Backend> {
+pub(crate) fn tried_again(store: Arc<dyn Backend>) -> Arc<dyn Backend> {
     let policy = Policy { first_delay: Duration::from_millis(50), tries_max: 5, ..Policy::default() };
     Arc::new(Retry::new(store, policy, Box::new(|_, _| {})))
 }
 
-pub fn pack(digit: char) -> FileName {
+pub(crate) fn pack(digit: char) -> FileName {
     FileName::new(FileKind::Pack, &digit.to_string().repeat(64)).unwrap()
 }
