@@ -15,6 +15,7 @@ mod locks;
 mod reader;
 mod scene;
 mod sources;
+mod stores;
 
 /// The same oracle as the engine's tests have.
 #[path = "../../../repository/tests/it/restic.rs"]

@@ -1,0 +1,106 @@
+//! Made, filled, checked, restored by both programs, and emptied again.
+
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use pillion::access::StoreAccess;
+use pillion::environment::Environment;
+use pillion::open::{Connection, open_backend};
+use pillion_backend::location::Location;
+use pillion_backend::{Backend, FileKind};
+use pillion_e2e::servers::{Kind, Security, minio_is_there, shared};
+
+use super::{Store, assert_same};
+use crate::scene::{Scene, numbers};
+
+fn whole_life(kind: Kind, security: Security) {
+    let (scene, store) = (Scene::new(), Store::new(shared(kind, security)));
+    let source = scene.source();
+    let backup = ["backup", source.to_str().unwrap()];
+    assert!(store.fails(&scene, 10, &["snapshots"]).contains("there is no repository"));
+    store.ok(&scene, &["init"]);
+    store.ok(&scene, &backup);
+    std::fs::write(source.join("sub/numbers"), numbers(310_000)).unwrap();
+    std::fs::write(source.join("new"), "new\n").unwrap();
+    store.ok(&scene, &backup);
+    std::fs::remove_file(source.join("a.txt")).unwrap();
+    store.ok(&scene, &backup);
+
+    store.ok(&scene, &["check", "--read-data"]);
+    store.restic(&["check", "--read-data"]);
+    assert_eq!(store.restic(&["snapshots", "--json"]).matches("\"tree\"").count(), 3);
+    for (name, restore) in [("by-pillion", Restore::Pillion), ("by-restic", Restore::Restic)] {
+        let target = scene.path(name);
+        let arguments = ["restore", "latest", "--target", target.to_str().unwrap()];
+        match restore {
+            Restore::Pillion => store.ok(&scene, &arguments),
+            Restore::Restic => store.restic(&arguments),
+        };
+        assert_same(&source, &target.join(source.strip_prefix("/").unwrap()));
+    }
+    // And the other way round.
+    std::fs::write(source.join("of-restic"), "of restic\n").unwrap();
+    store.restic(&backup);
+    let target = scene.path("of-restic");
+    store.ok(&scene, &["restore", "latest", "--target", target.to_str().unwrap()]);
+    assert_same(&source, &target.join(source.strip_prefix("/").unwrap()));
+
+    remove_everything(&store);
+    assert!(store.fails(&scene, 10, &["snapshots"]).contains("there is no repository"));
+}
+
+enum Restore {
+    Pillion,
+    Restic,
+}
+
+fn remove_everything(store: &Store) {
+    let environment: Environment = store.variables().into_iter().collect();
+    let location = Location::parse(&store.location()).unwrap();
+    let access = StoreAccess::of_environment(&location, &environment).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let backend: Arc<dyn Backend> =
+        open_backend(&location, &access, &Connection::default(), Box::new(|_, _| {})).unwrap();
+    runtime.block_on(async {
+        for kind in FileKind::ALL {
+            let entries: Vec<_> = backend.list(kind).try_collect().await.unwrap();
+            assert!(!entries.is_empty() || kind == FileKind::Lock, "no {kind:?} is stored");
+            for entry in entries {
+                backend.remove(&entry.file).await.unwrap();
+            }
+            let left: Vec<_> = backend.list(kind).try_collect().await.unwrap();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    });
+}
+
+macro_rules! lives {
+    ($($name:ident: $kind:ident, $security:ident;)*) => {
+        $(#[test]
+        fn $name() {
+            whole_life(Kind::$kind, Security::$security);
+        })*
+    };
+}
+
+lives! {
+    a_life_in_versity: Versity, Plain;
+    a_life_in_versity_over_tls: Versity, Tls;
+    a_life_in_seaweed_fs: SeaweedFs, Plain;
+    a_life_in_seaweed_fs_over_tls: SeaweedFs, Tls;
+    a_life_in_ceph: Ceph, Plain;
+    a_life_in_ceph_over_tls: Ceph, Tls;
+    a_life_in_azure: Azurite, Plain;
+    a_life_in_azure_over_tls: Azurite, Tls;
+    a_life_in_b2: B2, Plain;
+    a_life_in_b2_over_tls: B2, Tls;
+}
+
+/// No registry has MinIO: it is asked where `PILLION_TEST_MINIO` names it.
+#[test]
+fn a_life_in_minio_where_there_is_one() {
+    if minio_is_there() {
+        whole_life(Kind::Minio, Security::Plain);
+        whole_life(Kind::Minio, Security::Tls);
+    }
+}
