@@ -149,7 +149,7 @@ async fn give_up<T>(moment: u64, call: impl Future<Output = Result<T>>) {
 }
 
 /// Waits for the late effects of dropped calls, and removes what they made. They may come, but they must end.
-async fn nothing_comes_after(backend: &dyn Backend, kind: FileKind) {
+pub(super) async fn nothing_comes_after(backend: &dyn Backend, kind: FileKind) {
     const QUIET_LISTS: u32 = 3;
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut quiet = 0;

@@ -108,6 +108,12 @@ fn what_is_there_and_cannot_be_read_is_told_once_and_is_not_missing() {
     );
     assert!(second.starts_with("RESTIC_PASSWORD: read ") && second.contains("no regular file"), "{second}");
 
+    std::fs::create_dir(directory.path().join("B2_ACCOUNT_KEY")).unwrap();
+    let told = load_from(directory.path(), &[], "b2:bucket-1:/").unwrap_err();
+    assert_eq!(told.to_string().matches("B2_ACCOUNT_KEY: read ").count(), 1, "{told}");
+    assert!(!told.to_string().contains("B2_ACCOUNT_KEY is missing"), "{told}");
+    assert!(told.to_string().contains("B2_ACCOUNT_ID is missing"), "{told}");
+
     let bundle = "-----BEGIN CERTIFICATE-----\n".repeat(10_000);
     let values = [&S3[..], &[("CA_CERT_DATA", &*bundle)]].concat();
     let loaded = load_from(mounted(&values).path(), &[], "s3:h/b").unwrap();
