@@ -13,7 +13,7 @@ CI_STEPS := fmt-check lint test doc deny fuzz-short bench-smoke
 export PILLION_TEST_RESTIC ?= $(TOOLS)/bin/restic
 export PILLION_TEST_TOOLS ?= $(TOOLS)
 
-.PHONY: help run test tools ci environment fmt fmt-check lint doc deny fuzz fuzz-short bench bench-memory bench-build bench-smoke
+.PHONY: help run test test-slow tools ci environment fmt fmt-check lint doc deny fuzz fuzz-short bench bench-memory bench-build bench-smoke
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ run: environment ## builds the agent and runs it on a sample below target/run, e
 
 test: environment tools ## runs all the tests, after fetching what they need
 	@cargo test --workspace --locked
+
+test-slow: environment tools ## what takes minutes: a store that is away for two of them in the middle of a backup
+	@PILLION_TEST_OUTAGE_SECONDS=120 cargo test --package pillion --test it --locked -- an_outage_in_the_middle
 
 tools: ## fetches stock restic (or takes PILLION_TEST_RESTIC) and the stores' servers into target/tools
 	@e2e/tools/environment.sh stores

@@ -70,6 +70,8 @@ impl Rate {
 pub struct S3Options {
     /// Where the bucket is, if it is not to be found out.
     pub region: Option<String>,
+    /// Where it is if neither that nor the host's name says it.
+    pub usual_region: Option<String>,
     pub bucket_lookup: BucketLookup,
 }
 

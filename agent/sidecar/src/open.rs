@@ -38,7 +38,8 @@ impl Connection {
             upload_limit: self.upload_limit.rate(),
             download_limit: self.download_limit.rate(),
             s3: S3Options {
-                region: self.region.clone().or_else(|| access.region.clone()),
+                region: self.region.clone(),
+                usual_region: access.region.clone(),
                 bucket_lookup: self.bucket_lookup,
             },
             user_agent: format!("pillion/{VERSION}"),
@@ -94,7 +95,8 @@ mod tests {
         assert_eq!(options.max_connections, 7);
         assert_eq!(options.upload_limit.unwrap().bytes_per_second(), 1024);
         assert_eq!(options.download_limit.unwrap().bytes_per_second(), 2048);
-        assert_eq!(options.s3.region.as_deref(), Some("of-the-environment"));
+        assert_eq!(options.s3.region, None);
+        assert_eq!(options.s3.usual_region.as_deref(), Some("of-the-environment"));
         assert_eq!(options.s3.bucket_lookup, BucketLookup::Path);
         assert_eq!(options.user_agent, format!("pillion/{VERSION}"));
         let with_region = Connection { region: Some("of-the-settings".to_owned()), ..said };

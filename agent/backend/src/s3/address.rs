@@ -33,7 +33,9 @@ impl Address {
         let host = location.endpoint.host().to_ascii_lowercase();
         let (aws, of_host) = read_aws_host(&host);
         let is_aws = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
-        let region = options.region.clone().or(of_host).or_else(|| region_in(&host));
+        let of_host = of_host.or_else(|| region_in(&host));
+        // A pod may be told the region of its cluster, which is not that of every bucket.
+        let region = options.region.clone().or(of_host).or_else(|| options.usual_region.clone());
         // TLS certificates stand for one label before the host, so a name with dots goes into the path.
         let is_in_host = match options.bucket_lookup {
             BucketLookup::Auto => is_aws && !location.bucket.contains('.'),
@@ -174,8 +176,11 @@ mod tests {
     #[test]
     fn a_region_is_told_guessed_or_learned() {
         let told = S3Options { region: Some("x".to_owned()), ..S3Options::default() };
+        let usual = S3Options { usual_region: Some("y".to_owned()), ..S3Options::default() };
         for (location, options, region) in [
             ("s3:s3.eu-west-1.amazonaws.com/b", &told, "x"),
+            ("s3:s3.eu-west-1.amazonaws.com/b", &usual, "eu-west-1"),
+            ("s3:s3.amazonaws.com/b", &usual, "y"),
             ("s3:s3.us-west-004.backblazeb2.com/b", &S3Options::default(), "us-west-004"),
             ("s3:s3.minio.svc.cluster.local/b", &S3Options::default(), "us-east-1"),
             ("s3:a-b-1.example.com/b", &S3Options::default(), "us-east-1"),

@@ -9,12 +9,12 @@ use serde::Deserialize;
 use crate::ErrorKind;
 use crate::remote::{Answer, Failed, Head, Page};
 
+/// Whether it goes on is always told, so that the page of something else on the way is not taken for an empty list.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ListBucketResult {
     #[serde(default)]
     contents: Vec<Contents>,
-    #[serde(default)]
     is_truncated: bool,
     #[serde(default)]
     next_continuation_token: Option<String>,
@@ -65,7 +65,10 @@ mod tests {
         assert_eq!((name.as_str(), head.size_bytes), ("p <q>/config", 7));
         assert_eq!(head.modified, Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1)));
         assert!(page(&text.replace("NextC", "OtherC")).is_err());
-        assert!(page("<html>").is_err());
-        assert!(page("<ListBucketResult></ListBucketResult>").unwrap().objects.is_empty());
+        for other in ["<html>", "<html><body/></html>", "<ListBucketResult></ListBucketResult>", "{}", ""] {
+            assert!(page(other).is_err(), "{other}");
+        }
+        let empty = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
+        assert!(page(empty).unwrap().objects.is_empty());
     }
 }

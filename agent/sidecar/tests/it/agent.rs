@@ -75,7 +75,7 @@ impl Drop for Agent {
 }
 
 /// Waits for what can be seen of an agent that says nothing.
-fn wait_until(mut happened: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !happened() {
         assert!(begun.elapsed() < PATIENCE, "it does not happen");

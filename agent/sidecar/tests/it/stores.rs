@@ -4,6 +4,7 @@
 
 mod faults;
 mod life;
+mod secrets;
 
 use std::path::Path;
 use std::process::Command;
