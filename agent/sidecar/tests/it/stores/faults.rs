@@ -84,6 +84,27 @@ fn a_backup_through_five_percent_of_faults_ends_complete() {
     bad.assert_whole();
 }
 
+#[test]
+fn a_bit_that_is_flipped_on_its_way_is_asked_for_again() {
+    let bad = Bad::new(12 << 20);
+    bad.store.ok(&bad.scene, &["init"]);
+    bad.store.ok(&bad.scene, &bad.backup());
+    for folder in ["/data/", "/snapshots/", "/index/", "/keys/"] {
+        let flipped = AtomicUsize::new(0);
+        bad.proxy.forget();
+        bad.proxy.set(move |asked| {
+            let is_meant = asked.method == "GET" && asked.target.contains(folder);
+            (is_meant && !asked.target.contains("list-type") && flipped.fetch_add(1, Ordering::Relaxed) == 0)
+                .then_some(Fault::FlipBit(50))
+        });
+        let target = bad.scene.path(&folder.replace('/', ""));
+        bad.store.ok(&bad.scene, &["restore", "latest", "--target", target.to_str().unwrap()]);
+        assert_same(&bad.source, &target.join(bad.source.strip_prefix("/").unwrap()));
+    }
+    bad.proxy.set(|asked| asked.target.contains("/data/").then_some(Fault::FlipBit(50)));
+    assert!(bad.store.fails(&bad.scene, 1, &["check", "--read-data"]).contains("damaged"));
+}
+
 /// Of a store that is away for as long as `PILLION_TEST_OUTAGE_SECONDS` says: `make test-slow` says two minutes.
 #[test]
 fn an_outage_in_the_middle_of_a_backup_is_ridden_out() {

@@ -1,5 +1,6 @@
 //! Made, filled, checked, restored by both programs, and emptied again.
 
+use std::process::Stdio;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
@@ -11,7 +12,7 @@ use pillion_backend::{Backend, FileKind};
 use pillion_e2e::servers::{Kind, Security, minio_is_there, shared};
 
 use super::{Store, assert_same};
-use crate::scene::{Scene, numbers};
+use crate::scene::{Printed, Scene, numbers};
 
 fn whole_life(kind: Kind, security: Security) {
     let (scene, store) = (Scene::new(), Store::new(shared(kind, security)));
@@ -102,5 +103,30 @@ fn a_life_in_minio_where_there_is_one() {
     if minio_is_there() {
         whole_life(Kind::Minio, Security::Plain);
         whole_life(Kind::Minio, Security::Tls);
+    }
+}
+
+/// Versity decides who is first; B2 cannot, and the smallest key does.
+#[test]
+fn of_several_who_init_at_once_one_makes_the_repository() {
+    for kind in [Kind::Versity, Kind::B2] {
+        let (scene, store) = (Scene::new(), Store::new(shared(kind, Security::Plain)));
+        let started: Vec<_> = (0..4)
+            .map(|_| {
+                store
+                    .command(&scene, &["init"])
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap()
+            })
+            .collect();
+        let ended: Vec<Printed> =
+            started.into_iter().map(|child| child.wait_with_output().unwrap().into()).collect();
+        let winners = ended.iter().filter(|printed| printed.code == 0).count();
+        let told: String = ended.iter().map(|printed| printed.err.as_str()).collect();
+        assert_eq!(winners, 1, "{kind:?}: {told}");
+        store.ok(&scene, &["backup", scene.source().to_str().unwrap()]);
+        store.restic(&["check", "--read-data"]);
     }
 }
