@@ -37,6 +37,7 @@ pub use snapshot::{GroupBy, Parent};
 pub use stdin::{Finish, Stream};
 pub use summary::{Faults, Report};
 
+use crate::cache::{Spool, least_bytes};
 use crate::error::{Error, Result};
 use crate::event::{Change, Event, Progress, Reporter, SkipReason};
 use crate::filter::exclude::Exclusion;
@@ -49,7 +50,6 @@ use crate::index::Index;
 use crate::lock::{self, Lock};
 use crate::repository::{LoadedIndex, Repository};
 use crate::source::{self, AccessTime, Accounts, Metadata};
-use crate::spool::Spool;
 use begin::Targets;
 use changed::{Comparison, Verdict};
 use known::Known;
@@ -234,7 +234,9 @@ fn run(
     start: Timestamp,
     Tokens { run: token, lock }: Tokens,
 ) -> Result<Report> {
-    let spool = Spool::open(&repository.settings.spool)?;
+    let cache = &repository.settings.cache;
+    cache.refuse_below(least_bytes(repository.settings.pack_size_bytes))?;
+    let spool = Spool::open(cache)?;
     let durable = repository.with_store(repository.store.with_cancel(lock));
     let reading = repository.with_store(repository.store.with_cancel(token.clone()));
     let uploads = Uploads::new(durable.clone(), token.clone());

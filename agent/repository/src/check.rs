@@ -99,6 +99,8 @@ pub fn check(
     reporter: &dyn Reporter,
     progress: &Progress,
 ) -> Result<Report> {
+    // What a cache of this machine holds says nothing of the store.
+    let repository = &repository.without_cache();
     let Some(lock_options) = &options.lock else {
         return run(repository, options, reporter, progress);
     };

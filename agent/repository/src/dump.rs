@@ -10,12 +10,12 @@ mod zip;
 
 use std::io::Write;
 
+use crate::cache::Spool;
 use crate::error::{Error, Result};
 use crate::format::blob::BlobKind;
 use crate::format::id::Id;
 use crate::format::tree::{Node, NodeKind};
 use crate::repository::BlobReader;
-use crate::spool::Spool;
 use crate::walk::{self, Next};
 
 /// Writes what a file holds.
@@ -92,7 +92,7 @@ pub fn write_zip(
     spool: &Spool,
     out: &mut dyn Write,
 ) -> Result<LeftOut> {
-    let mut archive = zip::Archive::new(out, spool.create_file()?);
+    let mut archive = zip::Archive::new(out, spool.create_growing_file()?);
     let left_out = each_entry(reader, root, prefix, &mut |contents, path, node| {
         if path.len() > zip::MAX_PATH_BYTES {
             let shown = String::from_utf8_lossy(&path[..64]);

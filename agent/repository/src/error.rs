@@ -99,6 +99,7 @@ impl Error {
     }
 }
 
-fn is_full(error: &std::io::Error) -> bool {
+/// Whether a disk of this machine has no room left.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }

@@ -6,6 +6,7 @@
 //! file claims so.
 
 use std::num::NonZeroU32;
+use std::sync::OnceLock;
 
 use crate::format::blob::BlobKind;
 use crate::format::id::Id;
@@ -94,7 +95,7 @@ impl IndexBuilder {
         for bucket in 1..fences.len() {
             fences[bucket] += fences[bucket - 1];
         }
-        Index { entries: self.entries, packs: self.packs, fences, bits }
+        Index { entries: self.entries, packs: self.packs, fences, bits, tree_ends: OnceLock::new() }
     }
 
     /// Gives every pack one position, however many index files name it.
@@ -135,6 +136,8 @@ pub struct Index {
     packs: Vec<Id>,
     fences: Vec<u32>,
     bits: u32,
+    /// Of each pack where the last of its trees ends; made when it is first asked for.
+    tree_ends: OnceLock<Vec<u32>>,
 }
 
 impl std::fmt::Debug for Index {
@@ -217,6 +220,19 @@ impl Index {
     /// Every pack some entry lies in, sorted.
     pub fn packs(&self) -> &[Id] {
         &self.packs
+    }
+
+    /// Where the last tree ends in the pack of a location, as far as the index knows.
+    pub fn end_of_trees(&self, location: &Location) -> u64 {
+        let ends = self.tree_ends.get_or_init(|| {
+            let mut ends = vec![0u32; self.packs.len()];
+            for entry in self.entries.iter().filter(|entry| kind_of(entry) == BlobKind::Tree) {
+                let end = &mut ends[(entry.pack & !TREE_BIT) as usize];
+                *end = (*end).max(entry.offset.saturating_add(entry.length));
+            }
+            ends
+        });
+        u64::from(ends[location.pack_position as usize])
     }
 
     /// The positions of every place that holds the blob.

@@ -1,6 +1,7 @@
 //! The restic repository format, and what can be done to a repository.
 //!
-//! Read in this order: [`mod@format`] is the bytes and nothing else. [`repository`] opens, locks, loads and saves.
+//! Read in this order: [`mod@format`] is the bytes and nothing else. [`repository`] opens, locks, loads and saves;
+//! [`cache`] spares it requests.
 //! [`backup`], [`restore`] and [`check`] are the jobs; [`walk`], [`dump`], [`diff`] and [`stats`] only look.
 //! [`source`] is the only way to the file system.
 //!
@@ -10,6 +11,7 @@
 pub mod backup;
 mod blob_set;
 mod budget;
+pub mod cache;
 pub mod check;
 pub mod diff;
 pub mod dump;
@@ -25,7 +27,6 @@ pub mod repository;
 pub mod restore;
 pub mod snapshots;
 pub mod source;
-pub mod spool;
 pub mod stats;
 pub mod store;
 pub mod target;

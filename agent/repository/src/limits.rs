@@ -48,6 +48,32 @@ pub const KEPT_BUFFER_BYTES: usize = 2 * MIB;
 
 /// Packs on their way into the store at once, each a file of a pack's size in the spool.
 pub const MAX_UPLOADS: usize = 5;
+
+/// Packs that grow at once: two of each kind, so that their sizes tell nothing of their blobs'.
+pub const MAX_OPEN_PACKS: usize = 4;
+
+/// A blob that is sealed into this many bytes or more gets a pack of its own. The longest chunk stays below it, also
+/// where compression makes it longer: only trees of very large directories have so many.
+pub const MAX_SHARED_BLOB_BYTES: u32 = (8 * MIB + 128 * KIB) as u32;
+
+/// What a pack of that size may have, its header included: it is closed once it has reached its size, and by then one
+/// more blob may have gone in.
+pub fn max_pack_bytes(pack_size_bytes: u32) -> u64 {
+    u64::from(pack_size_bytes) + u64::from(pack_size_bytes.min(MAX_SHARED_BLOB_BYTES)) + KIB as u64
+}
+
+/// What a pack of one blob may have, its header included.
+pub fn max_lone_pack_bytes(blob_bytes: u32) -> u64 {
+    u64::from(blob_bytes) + KIB as u64
+}
+
+/// The bytes of a pack that the cache keeps or drops together, and that are loaded with one request: hundreds of trees.
+/// Each thread that walks has one in memory while it loads it.
+pub const TREE_PIECE_BYTES: u64 = MIB as u64;
+
+/// Files that a cache keeps, each noted in about 200 bytes of memory.
+pub const MAX_CACHED_FILES: usize = 16_384;
+
 /// Entries of one directory: its tree stays below [`MAX_TREE_BLOB_BYTES`] and its list of names below 64 MiB
 /// with names of usual length. A larger one is left out with a reason.
 pub const MAX_DIRECTORY_ENTRIES: usize = 1_000_000;

@@ -252,27 +252,18 @@ fn lock_json(options: &Options) -> Vec<u8> {
 
 /// Fails with [`Error::Locked`] where another lock forbids ours; `own` is not counted.
 fn refuse_conflict(repository: &Repository, options: &Options, own: Option<&Id>) -> Result<()> {
-    for (id, lock) in load_locks(repository, &options.timing)? {
-        if own != Some(&id) && (lock.exclusive || options.mode == Mode::Exclusive) {
+    for entry in repository.store.list(FileKind::Lock)? {
+        let id = entry_id(&entry);
+        // An empty file is no lock: some stores show one while it is being written.
+        if entry.size_bytes == 0 || own == Some(&id) {
+            continue;
+        }
+        let lock = load_lock(repository, &options.timing, &id)?;
+        if let Some(lock) = lock.filter(|lock| lock.exclusive || options.mode == Mode::Exclusive) {
             return Err(Error::Locked(describe(&lock)));
         }
     }
     Ok(())
-}
-
-/// Every lock in the store. An empty file is no lock: some stores show one while it is being written.
-pub fn load_locks(repository: &Repository, timing: &Timing) -> Result<Vec<(Id, LockFile)>> {
-    let mut locks = Vec::new();
-    for entry in repository.store.list(FileKind::Lock)? {
-        if entry.size_bytes == 0 {
-            continue;
-        }
-        let id = entry_id(&entry);
-        if let Some(lock) = load_lock(repository, timing, &id)? {
-            locks.push((id, lock));
-        }
-    }
-    Ok(locks)
 }
 
 fn load_lock(repository: &Repository, timing: &Timing, id: &Id) -> Result<Option<LockFile>> {

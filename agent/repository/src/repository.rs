@@ -7,13 +7,14 @@
 pub(crate) mod fixture;
 mod init;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pillion_backend::{Body, ErrorKind, FileKind, FileName};
 
 pub use init::{Creator, Form, init, init_as};
 
+use crate::cache::{Cache, Files};
 use crate::error::{Error, Result};
 use crate::format::Invalid;
 use crate::format::blob::{BlobKind, Compression, Opener};
@@ -33,13 +34,13 @@ use crate::store::{Store, entry_id, file_name};
 /// A snapshot and the ID it was loaded under.
 pub type NamedSnapshot = (Id, Snapshot);
 
-/// What a user may choose about writing, and where temporary files go.
+/// What a user may choose about writing, and where files of this machine are.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub compression: Compression,
     pub pack_size_bytes: u32,
-    /// Packs grow in files here before they are uploaded.
-    pub spool: PathBuf,
+    /// Packs grow in files here before they are uploaded, and what is read often is kept.
+    pub cache: Cache,
     /// Work done at once; the number of processors is a good choice.
     pub workers: usize,
 }
@@ -49,7 +50,7 @@ impl Default for Settings {
         Self {
             compression: Compression::Auto,
             pack_size_bytes: limits::PACK_SIZE_BYTES,
-            spool: std::env::temp_dir(),
+            cache: Cache::absent(std::env::temp_dir()),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -63,27 +64,36 @@ pub struct Repository {
     pub settings: Settings,
     key: Arc<MasterKey>,
     key_id: Id,
+    /// The config's file as it was when the repository was opened.
+    sealed_config: Bytes,
+    kept: Files,
 }
 
 impl Repository {
     /// Opens with the first key file that the password fits and whose master key opens the config.
     pub fn open(store: Store, password: &[u8], settings: Settings) -> Result<Self> {
-        let config_file = FileName::config();
-        let sealed_config = match store.load(&config_file) {
-            Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => {
-                refuse_old_layout(&store)?;
-                // Of a directory it is clear without the system's words.
-                let why = e.source.filter(|why| !why.is::<std::io::Error>()).map(|why| why.to_string());
-                return Err(Error::NoRepository { location: store.location(), why });
-            }
-            loaded => loaded?,
-        };
+        let (config_file, sealed_config) = (FileName::config(), load_sealed_config(&store)?);
         let (key_id, key, config_json) = find_key(&store, password, &sealed_config)?;
         let config = Config::decode(&config_json).map_err(|why| match why {
             ConfigError::UnsupportedVersion(version) => Error::UnsupportedVersion { version },
             ConfigError::Invalid(why) => Error::Damaged { file: config_file, why },
         })?;
-        Ok(Self { store, config, settings, key: Arc::new(key), key_id })
+        let kept = settings.cache.of(config.id);
+        Ok(Self { store, config, settings, key: Arc::new(key), key_id, sealed_config, kept })
+    }
+
+    /// The same repository for another job, by one call: `None` where the config in the store is not byte for byte
+    /// what it was, so that it has to be opened anew. That there is none is an error, as it is for [`Self::open`].
+    pub fn open_again(&self, store: Store, settings: Settings) -> Result<Option<Self>> {
+        let is_same = load_sealed_config(&store)? == self.sealed_config;
+        let kept = settings.cache.of(self.config.id);
+        Ok(is_same.then(|| Self { store, settings, kept, ..self.clone() }))
+    }
+
+    /// The same repository as the store itself has it: for whoever looks for damage.
+    #[must_use]
+    pub fn without_cache(&self) -> Self {
+        Self { kept: Files::none(), ..self.clone() }
     }
 
     /// The same repository whose store calls end with another token.
@@ -101,23 +111,36 @@ impl Repository {
         &self.key
     }
 
+    /// What of this repository is on this machine.
+    pub(crate) fn kept(&self) -> &Files {
+        &self.kept
+    }
+
     /// The key file that opened this repository.
     pub fn key_id(&self) -> &Id {
         &self.key_id
     }
 
-    /// Loads and decodes a file that is called by its ID: a snapshot, a lock or an index.
+    /// Loads and decodes a file that is called by its ID: a snapshot, a lock or an index. It comes from the store.
     pub fn load_file(&self, kind: FileKind, id: &Id) -> Result<Vec<u8>> {
-        let sealed = self.store.load_verified(kind, id)?;
-        file::decode(kind, &sealed, &self.key)
-            .map_err(|why| Error::Damaged { file: file_name(kind, id), why })
+        self.decode_file(kind, id, &self.store.load_verified(kind, id)?)
+    }
+
+    /// The same of a snapshot or index that the store was just seen to have: it may come from the cache.
+    fn load_listed_file(&self, kind: FileKind, id: &Id) -> Result<Vec<u8>> {
+        self.decode_file(kind, id, &self.kept.load(&self.store, kind, id)?)
+    }
+
+    fn decode_file(&self, kind: FileKind, id: &Id, sealed: &[u8]) -> Result<Vec<u8>> {
+        file::decode(kind, sealed, &self.key).map_err(|why| Error::Damaged { file: file_name(kind, id), why })
     }
 
     /// Encodes and saves such a file; returns its ID.
     pub fn save_file(&self, kind: FileKind, json: &[u8]) -> Result<Id> {
-        let sealed = self.encode_file(kind, json);
+        let sealed = Bytes::from(self.encode_file(kind, json));
         let id = Id::of(&sealed);
-        self.store.save(&file_name(kind, &id), Body::from(sealed))?;
+        self.store.save(&file_name(kind, &id), Body::Bytes(sealed.clone()))?;
+        self.kept.keep(kind, &id, &sealed);
         Ok(id)
     }
 
@@ -126,14 +149,15 @@ impl Repository {
     }
 
     pub fn load_snapshot(&self, id: &Id) -> Result<Snapshot> {
-        let json = self.load_file(FileKind::Snapshot, id)?;
-        Snapshot::decode(&json).map_err(|why| Error::Damaged { file: file_name(FileKind::Snapshot, id), why })
+        decode_snapshot(id, &self.load_file(FileKind::Snapshot, id)?)
     }
 
     /// Every snapshot that can be read, oldest first, and what is wrong with the others.
     pub fn load_snapshots(&self) -> Result<(Vec<NamedSnapshot>, Vec<Error>)> {
         let ids = self.store.list_ids(FileKind::Snapshot)?;
-        let loaded = self.each_parallel(&ids, |id| match self.load_snapshot(id) {
+        self.kept.listed(FileKind::Snapshot, &ids);
+        let load = |id: &Id| decode_snapshot(id, &self.load_listed_file(FileKind::Snapshot, id)?);
+        let loaded = self.each_parallel(&ids, |id| match load(id) {
             Err(e @ Error::Damaged { .. }) => Ok((*id, Some(Err(e)))),
             // Forgotten since it was listed.
             Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => Ok((*id, None)),
@@ -160,16 +184,20 @@ impl Repository {
     /// stored twice, and `check` and `restic repair index` exist.
     pub fn load_index(&self) -> Result<LoadedIndex> {
         let files = self.store.list_ids(FileKind::Index)?;
+        self.kept.listed(FileKind::Index, &files);
         let builders = self.each_parallel(&files, |id| self.load_index_file(id))?;
         let mut whole = IndexBuilder::default();
         for builder in builders {
             whole.append(builder);
         }
-        Ok(LoadedIndex { index: Arc::new(whole.build()), files })
+        let index = Arc::new(whole.build());
+        self.kept.indexed(&index);
+        Ok(LoadedIndex { index, files })
     }
 
+    /// One of the index files that the store was just seen to have.
     pub fn load_index_file(&self, id: &Id) -> Result<IndexBuilder> {
-        let json = self.load_file(FileKind::Index, id)?;
+        let json = self.load_listed_file(FileKind::Index, id)?;
         let mut builder = IndexBuilder::default();
         index_file::decode(&json, &mut |pack, blobs| builder.add_pack(pack, blobs))
             .map_err(|why| Error::Damaged { file: file_name(FileKind::Index, id), why })?;
@@ -259,21 +287,37 @@ impl BlobReader {
             let why = Invalid::TooLarge { what: kind.noun(), size_bytes: location.plain_bytes(), max_bytes };
             return Err(Error::DamagedBlob { kind, id: *id, why });
         }
+        let Self { repository, index, opener, sealed, plain } = self;
+        let mut open = |bytes: &[u8]| {
+            sealed.clear();
+            sealed.extend_from_slice(bytes);
+            opener
+                .open(repository.key(), kind, id, sealed, location.uncompressed_length, plain)
+                .map_err(|why| Error::DamagedBlob { kind, id: *id, why })
+        };
+        let store = &repository.store;
+        if kind == BlobKind::Tree {
+            return repository.kept.load_tree(store, index, location, &mut open);
+        }
         let start = u64::from(location.offset);
         let range = start..start + u64::from(location.length);
-        let bytes = self.repository.store.load_range(&file_name(FileKind::Pack, &location.pack), range)?;
-        self.sealed.clear();
-        self.sealed.extend_from_slice(&bytes);
-        self.opener
-            .open(
-                self.repository.key(),
-                kind,
-                id,
-                &mut self.sealed,
-                location.uncompressed_length,
-                &mut self.plain,
-            )
-            .map_err(|why| Error::DamagedBlob { kind, id: *id, why })
+        open(&store.load_range(&file_name(FileKind::Pack, &location.pack), range)?)
+    }
+}
+
+fn decode_snapshot(id: &Id, json: &[u8]) -> Result<Snapshot> {
+    Snapshot::decode(json).map_err(|why| Error::Damaged { file: file_name(FileKind::Snapshot, id), why })
+}
+
+fn load_sealed_config(store: &Store) -> Result<Bytes> {
+    match store.load(&FileName::config()) {
+        Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => {
+            refuse_old_layout(store)?;
+            // Of a directory it is clear without the system's words.
+            let why = e.source.filter(|why| !why.is::<std::io::Error>()).map(|why| why.to_string());
+            Err(Error::NoRepository { location: store.location(), why })
+        }
+        loaded => loaded,
     }
 }
 

@@ -39,6 +39,11 @@ impl Environment {
         self.raw(name).map(PathBuf::from)
     }
 
+    /// Where temporary files go.
+    pub fn temporary_directory(&self) -> PathBuf {
+        self.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
+    }
+
     /// The same variables, where those that begin with `other` take the place of those that begin with `prefix`: for
     /// a second repository beside the first.
     #[must_use]

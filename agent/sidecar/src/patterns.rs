@@ -1,8 +1,10 @@
 //! Files of patterns, which both doors take: lines as restic reads them, the environment's variables replaced.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use pillion_repository::cache::SPOOL_PREFIX;
 use pillion_repository::filter::text;
 
 use crate::environment::Environment;
@@ -19,6 +21,20 @@ pub fn read(files: &[PathBuf], environment: &Environment) -> anyhow::Result<Vec<
 /// Reads regular files only: what is read for every run must never be waited for.
 pub fn read_regular(files: &[PathBuf], environment: &Environment) -> anyhow::Result<Vec<Vec<u8>>> {
     read_by(files, environment, |path| Ok(file::read_regular(path, MAX_FILE_BYTES)?.to_vec()))
+}
+
+/// What leaves out the spools below a directory of temporary files: their names are drawn anew each time. Told as a
+/// file's pattern, it is not recorded in the snapshot.
+pub fn of_spools(temporary: &Path) -> Vec<u8> {
+    let mut pattern = Vec::new();
+    for byte in temporary.join(SPOOL_PREFIX).as_os_str().as_bytes() {
+        if b"\\[]*?".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    pattern.push(b'*');
+    pattern
 }
 
 fn read_by(

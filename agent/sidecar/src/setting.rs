@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use pillion_backend::open::{DEFAULT_MAX_CONNECTIONS, Rate};
+use pillion_repository::cache::least_bytes;
 
 /// How hard new blobs are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,6 +163,12 @@ pub fn parse_region(text: &str) -> Result<String, String> {
     }
 }
 
+/// What a cache directory may hold where nobody says: the usual, or what larger packs take with as much again for what
+/// is kept.
+pub fn usual_cache_bytes(usual_bytes: u64, pack_size: PackSize) -> u64 {
+    usual_bytes.max(2 * least_bytes(pack_size.bytes()))
+}
+
 /// A size as restic's options take it: bytes, or with one of the suffixes k, m, g, t (powers of 1024).
 pub fn parse_size_bytes(text: &str) -> Result<u64, String> {
     let refuse = || format!("{text:?} is no size: write it like 500, 64k, 10M or 2G");
@@ -177,6 +184,13 @@ pub fn parse_size_bytes(text: &str) -> Result<u64, String> {
     value.checked_mul(1 << shift).filter(|bytes| i64::try_from(*bytes).is_ok()).ok_or_else(refuse)
 }
 
+/// A size as it may be written, exactly: with the largest suffix that leaves a whole number.
+pub fn format_size_bytes(bytes: u64) -> String {
+    let suffixes = [(40, "T"), (30, "G"), (20, "M"), (10, "k")];
+    let whole = suffixes.iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    whole.map_or_else(|| bytes.to_string(), |(shift, suffix)| format!("{}{suffix}", bytes >> shift))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +201,9 @@ mod tests {
             [("0", 0), ("500", 500), ("7b", 7), ("64k", 65_536), ("10M", 10 << 20), ("2G", 2 << 30)]
         {
             assert_eq!(parse_size_bytes(text), Ok(bytes), "{text}");
+            assert_eq!(parse_size_bytes(&format_size_bytes(bytes)), Ok(bytes));
         }
+        assert_eq!([512 << 20, 3 << 30, 1025].map(format_size_bytes), ["512M", "3G", "1025"]);
         for text in ["", "k", "-1", "1x", "9999999999T", "1.5M"] {
             assert!(parse_size_bytes(text).is_err(), "{text}");
         }

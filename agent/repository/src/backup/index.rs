@@ -7,7 +7,9 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pillion_backend::{Backend, Body, FileKind};
+use tokio::task::spawn_blocking;
 
 use crate::error::Result;
 use crate::format::id::Id;
@@ -93,8 +95,11 @@ async fn write(repository: &Repository, packs: Vec<NamedPack>) -> Result<()> {
         rest = later;
         let mut encoder = index_file::Encoder::default();
         now.iter().for_each(|(pack, entries)| encoder.push(*pack, entries));
-        let sealed = repository.encode_file(FileKind::Index, &encoder.finish());
-        backend.save(&file_name(FileKind::Index, &Id::of(&sealed)), Body::from(sealed)).await?;
+        let sealed = Bytes::from(repository.encode_file(FileKind::Index, &encoder.finish()));
+        let id = Id::of(&sealed);
+        backend.save(&file_name(FileKind::Index, &id), Body::Bytes(sealed.clone())).await?;
+        let kept = repository.kept().clone();
+        let _without_it = spawn_blocking(move || kept.keep(FileKind::Index, &id, &sealed)).await;
     }
     Ok(())
 }

@@ -9,16 +9,16 @@ use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard};
 
 use super::upload::Uploads;
+use crate::cache::{Place, Spool, SpoolFile};
 use crate::error::{Error, Result};
 use crate::format::blob::BlobKind;
 use crate::format::crypto::fill_random;
 use crate::format::id::Id;
 use crate::format::pack::{self, PackEntry};
-use crate::limits::KIB;
+use crate::limits::{self, KIB};
 use crate::repository::Repository;
-use crate::spool::{Spool, SpoolFile};
 
-const OPEN_PACKS: usize = 2;
+const OPEN_PACKS: usize = limits::MAX_OPEN_PACKS / 2;
 const COPY_BYTES: usize = 256 * KIB;
 
 pub(super) struct Packer<'a> {
@@ -32,6 +32,8 @@ struct OpenPack {
     file: BufWriter<SpoolFile>,
     entries: Vec<PackEntry>,
     size_bytes: u32,
+    /// What the entries will take in the header.
+    header_bytes: u32,
 }
 
 /// A whole pack in the spool, named by its content.
@@ -58,9 +60,10 @@ impl<'a> Packer<'a> {
         let length = u32::try_from(sealed.len()).expect("blobs are bounded far below 4 GiB");
         let header_bytes =
             PackEntry { kind, id, offset: 0, length, uncompressed_length }.header_size_bytes() as u64;
-        let full = if length >= self.repository.settings.pack_size_bytes {
+        let pack_size_bytes = self.repository.settings.pack_size_bytes;
+        let full = if length >= pack_size_bytes.min(limits::MAX_SHARED_BLOB_BYTES) {
             // A pack of its own: it can be removed by itself, and it would be noticed among others anyway.
-            let mut pack = OpenPack::create(self.spool)?;
+            let mut pack = self.create(limits::max_lone_pack_bytes(length))?;
             pack.add(kind, id, sealed, uncompressed_length)?;
             Some(pack)
         } else {
@@ -68,15 +71,39 @@ impl<'a> Packer<'a> {
             let mut open = lock(slot);
             let pack = match &mut *open {
                 Some(pack) => pack,
-                none => none.insert(OpenPack::create(self.spool)?),
+                none => none.insert(self.create(limits::max_pack_bytes(pack_size_bytes))?),
             };
             pack.add(kind, id, sealed, uncompressed_length)?;
-            open.take_if(|pack| pack.is_full(self.repository.settings.pack_size_bytes))
+            open.take_if(|pack| pack.is_full(pack_size_bytes))
         };
         if let Some(pack) = full {
             self.close(pack)?;
         }
         Ok(u64::from(length) + header_bytes)
+    }
+
+    /// A pack with a place in the spool. There may be none before uploads have freed one: packs that are open all fit
+    /// beside one another, so whoever waits here waits for those that are closed.
+    fn create(&self, max_bytes: u64) -> Result<OpenPack> {
+        let place = match self.spool.try_place(max_bytes) {
+            Some(place) => place,
+            None => self.wait_for_place(max_bytes)?,
+        };
+        let file = BufWriter::with_capacity(COPY_BYTES, self.spool.create_file(place)?);
+        Ok(OpenPack { file, entries: Vec::new(), size_bytes: 0, header_bytes: 0 })
+    }
+
+    fn wait_for_place(&self, max_bytes: u64) -> Result<Place> {
+        let store = &self.repository.store;
+        let open_bytes =
+            limits::MAX_OPEN_PACKS as u64 * limits::max_pack_bytes(self.repository.settings.pack_size_bytes);
+        store.runtime().block_on(async {
+            tokio::select! {
+                biased;
+                () = store.cancel_token().cancelled() => Err(Error::Cancelled),
+                place = self.spool.place(max_bytes, open_bytes) => place,
+            }
+        })
     }
 
     /// Closes what is open. Packs of one kind that fit into one become one.
@@ -110,16 +137,17 @@ impl<'a> Packer<'a> {
         let mut file = open.file.into_inner().map_err(|e| spool_error(e.into_error()))?;
         file.rewind().map_err(spool_error)?;
         let (id, size_bytes) = hash(&mut file)?;
+        file.settle();
+        if open.entries.iter().all(|entry| entry.kind == BlobKind::Tree) {
+            file.rewind().map_err(spool_error)?;
+            let kept = self.repository.kept();
+            kept.keep_trees(&id, &mut |buffer| fill(&mut file, buffer)).map_err(spool_error)?;
+        }
         self.uploads.start(ClosedPack { id, file, size_bytes, entries: open.entries })
     }
 }
 
 impl OpenPack {
-    fn create(spool: &Spool) -> Result<Self> {
-        let file = BufWriter::with_capacity(COPY_BYTES, spool.create_file()?);
-        Ok(Self { file, entries: Vec::new(), size_bytes: 0 })
-    }
-
     fn add(
         &mut self,
         kind: BlobKind,
@@ -129,17 +157,21 @@ impl OpenPack {
     ) -> Result<()> {
         self.file.write_all(sealed).map_err(spool_error)?;
         let length = u32::try_from(sealed.len()).expect("the caller has checked");
-        self.entries.push(PackEntry { kind, id, offset: self.size_bytes, length, uncompressed_length });
+        let entry = PackEntry { kind, id, offset: self.size_bytes, length, uncompressed_length };
+        self.header_bytes += u32::try_from(entry.header_size_bytes()).expect("an entry has a few bytes");
+        self.entries.push(entry);
         self.size_bytes += length;
         Ok(())
     }
 
+    /// The header counts: the place in the spool is for both.
     fn is_full(&self, pack_size_bytes: u32) -> bool {
-        self.size_bytes >= pack_size_bytes || !pack::has_room(&self.entries)
+        self.size_bytes + self.header_bytes >= pack_size_bytes || !pack::has_room(&self.entries)
     }
 
     fn fits(&self, other: &Self, pack_size_bytes: u32) -> bool {
-        self.size_bytes + other.size_bytes < pack_size_bytes
+        let bytes = |pack: &Self| pack.size_bytes + pack.header_bytes;
+        bytes(self) + bytes(other) < pack_size_bytes
     }
 
     fn merge(&mut self, other: Self) -> Result<()> {
@@ -151,6 +183,7 @@ impl OpenPack {
             other.entries.into_iter().map(|entry| PackEntry { offset: entry.offset + shift, ..entry }),
         );
         self.size_bytes += other.size_bytes;
+        self.header_bytes += other.header_bytes;
         Ok(())
     }
 }
@@ -168,6 +201,18 @@ fn hash(file: &mut SpoolFile) -> Result<(Id, u64)> {
         context.update(&buffer[..read]);
         size_bytes += read as u64;
     }
+}
+
+/// Fills the buffer, or as much of it as there is left.
+fn fill(file: &mut SpoolFile, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -3,6 +3,7 @@
 //! What a run stored is read back by code of its own ([`Bench::restored`]), blob by blob, and compared with what
 //! the source showed. What stock restic says of the same bytes is asked in `tests/it`.
 
+mod cache;
 mod history;
 mod hostile;
 mod incomplete;

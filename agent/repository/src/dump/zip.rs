@@ -12,9 +12,9 @@ use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 
 use super::failed;
+use crate::cache::SpoolFile;
 use crate::error::Result;
 use crate::format::tree::{Node, NodeKind, mode};
-use crate::spool::SpoolFile;
 
 const LOCAL_HEADER: u32 = 0x0403_4b50;
 const DATA_DESCRIPTOR: u32 = 0x0807_4b50;

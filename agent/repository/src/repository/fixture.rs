@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use super::{Repository, Settings};
+use crate::cache::Cache;
 use crate::format::config::{Config, Version};
 use crate::format::crypto::MasterKey;
 use crate::format::file;
@@ -19,6 +20,8 @@ use crate::store::{Store, file_name};
 
 /// The password of every repository in tests.
 pub(crate) const PASSWORD: &[u8] = b"password";
+
+pub(crate) const PACK_SIZE_BYTES: u32 = 256 << 10;
 
 /// The runtime of all tests of one process.
 pub(crate) fn runtime() -> &'static Runtime {
@@ -47,6 +50,11 @@ pub(crate) fn create(version: Version) -> Mem {
 
 /// Opens it with packs so small that a few files make several.
 pub(crate) fn open(backend: impl Backend) -> Repository {
-    let settings = Settings { pack_size_bytes: 256 << 10, workers: 2, ..Settings::default() };
+    open_with(backend, Cache::absent(std::env::temp_dir()))
+}
+
+/// The same with a cache.
+pub(crate) fn open_with(backend: impl Backend, cache: Cache) -> Repository {
+    let settings = Settings { pack_size_bytes: PACK_SIZE_BYTES, cache, workers: 2, ..Settings::default() };
     Repository::open(store(backend), PASSWORD, settings).expect("a repository of a test opens")
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "these files are the tests' own, and paths make them plain")]
 
 mod beside;
+mod cache;
 mod check;
 mod filter;
 mod forest;

@@ -14,13 +14,14 @@ use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use pillion_backend::location::Location;
+use pillion_repository::cache::least_bytes;
 use pillion_repository::filter::{Case, ExcludeOptions, Exclusion, PatternList};
 use pillion_repository::format::id::Id;
 
 use crate::agent::schedule::{Schedule, parse_zone};
 use crate::duration;
 use crate::open::Connection;
-use crate::setting::{Compression, PackSize, parse_size_bytes};
+use crate::setting::{Compression, PackSize, parse_size_bytes, usual_cache_bytes};
 use crate::telemetry::{LogFormat, LogLevel};
 
 use raw::{Raw, Text};
@@ -29,6 +30,8 @@ pub use source::{Loaded, Source};
 /// The host of every snapshot unless set: a pod's own name would change with every rollout.
 const DEFAULT_HOST: &str = "host-0";
 const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/pillion";
+/// Packs of the usual size take at most 0.25 GB of it. The rest holds the index and the trees of about a million files.
+const USUAL_CACHE_BYTES: u64 = 512 << 20;
 const DEFAULT_CREDENTIALS_DIRECTORY: &str = "/etc/pillion/credentials";
 const DEFAULT_RETRY_LOCK: Duration = Duration::from_secs(10 * 60);
 const DEFAULT_RETRY_MIN: Duration = Duration::from_secs(30);
@@ -51,6 +54,8 @@ pub struct Config {
     /// The tags that were asked for, without the identity's.
     pub tags: Vec<String>,
     pub cache_directory: PathBuf,
+    /// All that may be in the cache directory; enough for packs of `pack_size`.
+    pub cache_bytes: u64,
     pub credentials_directory: PathBuf,
     pub retry_lock: Duration,
     pub backoff: Backoff,
@@ -149,7 +154,9 @@ impl Config {
         let retry_lock = read.optional("retryLock", raw.retry_lock, duration::parse);
         let backoff = read.backoff(raw.retry_min, raw.retry_max);
         let compression = read.optional("compression", raw.compression, str::parse);
-        let pack_size = read.optional("packSize", raw.pack_size, str::parse);
+        let pack_size = read.optional("packSize", raw.pack_size, str::parse).unwrap_or_default();
+        let cache_bytes =
+            read.optional("cacheSize", raw.cache_size, |text| parse_cache_size(text, pack_size));
         let level = read.optional("logLevel", raw.log_level, str::parse);
         let format = read.optional("logFormat", raw.log_format, str::parse);
         let (repository, connection) = store?;
@@ -165,11 +172,12 @@ impl Config {
             identity,
             tags,
             cache_directory: cache.unwrap_or_else(|| DEFAULT_CACHE_DIRECTORY.into()),
+            cache_bytes: cache_bytes.unwrap_or_else(|| usual_cache_bytes(USUAL_CACHE_BYTES, pack_size)),
             credentials_directory: credentials.unwrap_or_else(|| DEFAULT_CREDENTIALS_DIRECTORY.into()),
             retry_lock: retry_lock.unwrap_or(DEFAULT_RETRY_LOCK),
             backoff,
             compression: compression.unwrap_or_default(),
-            pack_size: pack_size.unwrap_or_default(),
+            pack_size,
             log: Log { level: level.unwrap_or_default(), format: format.unwrap_or_default() },
         })
     }
@@ -285,6 +293,19 @@ fn absolute_path(text: &str) -> Result<PathBuf, String> {
     }
     // `components` drops `.` and doubled slashes.
     Ok(path.components().collect())
+}
+
+/// What packs of that size cannot do with is refused here rather than in every run.
+fn parse_cache_size(text: &str, pack_size: PackSize) -> Result<u64, String> {
+    let (bytes, least) = (parse_size_bytes(text)?, least_bytes(pack_size.bytes()));
+    match bytes < least {
+        false => Ok(bytes),
+        true => Err(format!(
+            "{text:?} is too small: packs of {} MiB need at least {}M",
+            pack_size.mebibytes(),
+            least.div_ceil(1 << 20)
+        )),
+    }
 }
 
 fn parse_jitter(text: &str) -> Result<Jitter, String> {

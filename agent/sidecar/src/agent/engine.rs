@@ -1,12 +1,15 @@
 //! The resident engine: a run of the agent as a job on the repository.
 //!
 //! Relies on `pillion_repository` for all that is read and written; here is which repository may be used ([`pin`]), what
-//! the job is told (what it leaves out: [`exclusion`]), and what is remembered of how it went ([`faults`]). The work is
-//! done on a thread that may block. A panic there ends the run and nothing else.
+//! stays from job to job ([`kept`]), what the job is told (what it leaves out: [`exclusion`]), and what is remembered of
+//! how it went ([`faults`]). The work is done on a thread that may block. A panic there ends the run and nothing else.
 
 pub mod exclusion;
 mod faults;
+mod kept;
 mod pin;
+#[cfg(test)]
+mod requests;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +42,7 @@ use crate::environment::Environment;
 use crate::open::{open_backend, retry_sentence};
 use crate::process::Process;
 use faults::Faults;
+use kept::{Kept, Way};
 use pin::{Pin, Refusal};
 
 /// Longer than making a repository takes anybody.
@@ -47,11 +51,13 @@ const SETTLE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Resident {
     environment: Environment,
+    kept: Arc<Kept>,
 }
 
 impl Resident {
     pub fn new(environment: Environment) -> Self {
-        Self { environment }
+        let kept = Arc::new(Kept::new(environment.temporary_directory()));
+        Self { environment, kept }
     }
 }
 
@@ -63,18 +69,22 @@ impl Engine for Resident {
         cancel: CancellationToken,
     ) -> Result<Option<DateTime<Utc>>, RunEnd> {
         let runtime = Handle::current();
-        let look =
-            move || Access { config: &config, credentials: &credentials, cancel, runtime }.newest_snapshot();
+        let kept = Arc::clone(&self.kept);
+        let look = move || {
+            let (config, credentials) = (&config, &credentials);
+            Access { config, credentials, cancel, runtime, kept: &kept }.newest_snapshot()
+        };
         Ok(on_thread(look).await??)
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
         let process = Process::current(&self.environment);
-        let environment = self.environment.clone();
+        let (environment, kept) = (self.environment.clone(), Arc::clone(&self.kept));
         let runtime = Handle::current();
         let run = move || {
             let RunRequest { config, credentials, .. } = &request;
-            let ended = Access { config, credentials, cancel, runtime }.back_up(process, &environment);
+            let access = Access { config, credentials, cancel, runtime, kept: &kept };
+            let ended = access.back_up(&process, &environment);
             ended.unwrap_or_else(RunEnd::from)
         };
         on_thread(run).await.unwrap_or_else(RunEnd::from)
@@ -93,16 +103,19 @@ struct Access<'a> {
     credentials: &'a Credentials,
     cancel: CancellationToken,
     runtime: Handle,
+    kept: &'a Kept,
 }
 
 impl Access<'_> {
     /// When the newest snapshot of this agent was begun.
     fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
         let mut pin = self.pin()?;
-        let repository = match self.open(&self.store()?) {
+        let way = self.way()?;
+        let repository = match self.open(&way) {
             Err(Error::NoRepository { .. }) if pin.id().is_none() => return Ok(None),
             opened => pin.accept(opened)?,
         };
+        self.kept.keep(way, &repository);
         let (snapshots, damaged) = repository.load_snapshots()?;
         for error in damaged {
             tracing::warn!(%error, "a snapshot cannot be read");
@@ -130,30 +143,38 @@ impl Access<'_> {
         !listed.is_empty() && others.iter().all(|source| source::open_without_links(&bytes(source)).is_err())
     }
 
-    fn back_up(&self, process: Process, environment: &Environment) -> Result<RunEnd, Refusal> {
+    fn back_up(&self, process: &Process, environment: &Environment) -> Result<RunEnd, Refusal> {
+        self.back_up_as(&self.options(process, environment)?, process)
+    }
+
+    fn back_up_as(&self, options: &backup::Options, process: &Process) -> Result<RunEnd, Refusal> {
         let mut pin = self.pin()?;
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
-        let options = self.options(&process, environment)?;
-        let repository = self.open_or_init(&mut pin, &process)?;
+        let repository = self.open_or_init(&mut pin, process)?;
         let faults = Faults::default();
-        let report = backup::backup(&repository, &options, &faults as &dyn Reporter, &Progress::default())?;
+        let report = backup::backup(&repository, options, &faults as &dyn Reporter, &Progress::default())?;
         Ok(end(&report, &faults))
     }
 
-    fn store(&self) -> Result<Store> {
+    /// The way to the store: that of the last job, if it led to the same place with the same credentials.
+    fn way(&self) -> Result<Way> {
+        if let Some(way) = self.kept.take_way(self.config, self.credentials) {
+            return Ok(way);
+        }
         let hook: Hook = Box::new(|error, wait| tracing::warn!("{}", retry_sentence(error, wait)));
         let Config { repository, connection, .. } = self.config;
         let backend = open_backend(repository, &self.credentials.access, connection, hook)?;
-        Ok(Store::new(backend, self.runtime.clone(), self.cancel.clone()))
+        Ok(Way::new(self.config, self.credentials, backend))
+    }
+
+    fn store(&self, way: &Way) -> Store {
+        Store::new(way.backend(), self.runtime.clone(), self.cancel.clone())
     }
 
     fn settings(&self) -> Settings {
-        Settings {
-            compression: self.config.compression.into(),
-            pack_size_bytes: self.config.pack_size.bytes(),
-            spool: self.config.cache_directory.join("spool"),
-            ..Settings::default()
-        }
+        let (config, pack_size_bytes) = (self.config, self.config.pack_size.bytes());
+        let cache = self.kept.cache(&config.cache_directory, config.cache_bytes, pack_size_bytes);
+        Settings { compression: config.compression.into(), pack_size_bytes, cache, ..Settings::default() }
     }
 
     fn pin(&self) -> Result<Pin> {
@@ -161,9 +182,16 @@ impl Access<'_> {
         Pin::read(cache_directory, repository, *repository_id)
     }
 
-    /// Opens what is there. The password is taken as it is; where no key opens with it, without the end of its line.
-    fn open(&self, store: &Store) -> Result<Repository> {
-        let open = |password: &Secret| Repository::open(store.clone(), password.expose(), self.settings());
+    /// Opens what is there: with one call, if the last job has opened it already. The password is taken as it is; where no
+    /// key opens with it, without the end of its line.
+    fn open(&self, way: &Way) -> Result<Repository> {
+        let settings = self.settings();
+        if let Some(opened) = way.opened()
+            && let Some(again) = opened.open_again(self.store(way), settings.clone())?
+        {
+            return Ok(again);
+        }
+        let open = |password: &Secret| Repository::open(self.store(way), password.expose(), settings.clone());
         match open(&self.credentials.password) {
             Err(Error::WrongPassword) => match self.credentials.password_without_line_end() {
                 Some(shorter) => open(&shorter),
@@ -175,19 +203,20 @@ impl Access<'_> {
 
     /// Opens the repository; makes one only where none was ever used here.
     fn open_or_init(&self, pin: &mut Pin, process: &Process) -> Result<Repository, Refusal> {
-        let store = self.store()?;
-        let opened = match self.open(&store) {
+        let way = self.way()?;
+        let store = self.store(&way);
+        let opened = match self.open(&way) {
             Err(Error::NoRepository { .. }) if pin.id().is_none() => {
                 let creator =
                     Creator { hostname: self.config.host.clone(), username: process.username.clone() };
                 let password = &self.credentials.password;
                 match repository::init(&store, password.expose(), &creator, self.settings()) {
                     // Somebody else was faster, and theirs is as good.
-                    Err(Error::AlreadyInitialized { .. }) => self.open(&store),
+                    Err(Error::AlreadyInitialized { .. }) => self.open(&way),
                     // Or is about to be: there is a key, and the config follows.
                     Err(half @ Error::HalfRepository { .. }) => {
                         store.sleep(SETTLE)?;
-                        self.open(&store).map_err(|error| match error {
+                        self.open(&way).map_err(|error| match error {
                             Error::NoRepository { .. } => half,
                             error => error,
                         })
@@ -197,7 +226,9 @@ impl Access<'_> {
             }
             opened => opened,
         };
-        pin.accept(opened)
+        let repository = pin.accept(opened)?;
+        self.kept.keep(way, &repository);
+        Ok(repository)
     }
 
     fn tell_new(&self, made: &Repository) {

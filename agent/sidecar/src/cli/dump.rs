@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
+use pillion_repository::cache::Spool;
 use pillion_repository::dump;
 use pillion_repository::filter::absolute;
 use pillion_repository::format::tree::NodeKind;
-use pillion_repository::spool::Spool;
 use pillion_repository::{Error, snapshots};
 
 use super::failure::Failure;
@@ -62,7 +62,7 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
                 let left_out = match options.archive {
                     Archive::Tar => dump::write_tar(&mut reader, &tree, &path, out)?,
                     Archive::Zip => {
-                        let spool = Spool::open(&repository.settings.spool)?;
+                        let spool = Spool::open(&repository.settings.cache)?;
                         dump::write_zip(&mut reader, &tree, &path, &spool, out)?
                     }
                 };

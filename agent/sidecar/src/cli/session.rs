@@ -4,13 +4,13 @@
 //! store waits on the runtime. The password is asked for before signals are taken over, so that Ctrl-C at the prompt
 //! simply ends the program.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pillion_backend::location::Location;
 use pillion_backend::retry::Hook;
 use pillion_backend::{Backend, dry::Dry};
+use pillion_repository::cache::{self, Cache, least_bytes};
 use pillion_repository::lock::{self, Lock};
 use pillion_repository::repository::{BlobReader, Creator, Form, Repository, Settings, init_as};
 use pillion_repository::store::Store;
@@ -27,10 +27,14 @@ use crate::access::StoreAccess;
 use crate::environment::Environment;
 use crate::open::{Connection, open_backend, retry_sentence};
 use crate::process::Process;
+use crate::setting::usual_cache_bytes;
 use pillion_backend::secret::Secret;
 
 /// Enough to wait with; the work is done by the engine's own threads.
 const RUNTIME_THREADS: usize = 2;
+
+/// A person's cache, of all repositories together. restic sets no bound; here what is long unused goes.
+const USUAL_CACHE_BYTES: u64 = 1 << 30;
 
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -46,6 +50,7 @@ pub struct Session<'a> {
     connection: Connection,
     password: Secret,
     runtime: Runtime,
+    cache: OnceLock<Cache>,
 }
 
 impl<'a> Session<'a> {
@@ -75,6 +80,7 @@ impl<'a> Session<'a> {
             connection,
             password,
             runtime,
+            cache: OnceLock::new(),
         })
     }
 
@@ -120,23 +126,30 @@ impl<'a> Session<'a> {
         Ok(Settings {
             compression: self.global.compression(self.environment)?.into(),
             pack_size_bytes: self.global.pack_size(self.environment)?.bytes(),
-            spool: self.spool(),
+            cache: self.cache()?.clone(),
             ..Settings::default()
         })
     }
 
-    /// Where packs grow: in the cache, else where temporary files go.
-    fn spool(&self) -> PathBuf {
-        if let Some(spool) = self.cache_directory().map(|cache| cache.join("spool")) {
-            match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spool) {
-                Ok(()) => return spool,
-                Err(e) => {
-                    self.output
-                        .warning(&format!("the cache cannot be used: create {}: {e}", spool.display()));
-                }
-            }
+    /// The cache, opened when it is first asked for.
+    pub fn cache(&self) -> Result<&Cache, Failure> {
+        if let Some(cache) = self.cache.get() {
+            return Ok(cache);
         }
-        self.temporary_directory()
+        let fallback = self.temporary_directory();
+        let pack_size = self.global.pack_size(self.environment)?;
+        let output = Arc::clone(&self.output);
+        let opened = match self.cache_directory() {
+            None => Cache::absent(fallback),
+            Some(directory) => Cache::open(cache::Options {
+                directory,
+                max_bytes: usual_cache_bytes(USUAL_CACHE_BYTES, pack_size),
+                guest_bytes: least_bytes(pack_size.bytes()),
+                fallback,
+                tell: Arc::new(move |message| output.warning(message)),
+            }),
+        };
+        Ok(self.cache.get_or_init(|| opened))
     }
 
     pub fn cache_directory(&self) -> Option<PathBuf> {
@@ -144,7 +157,7 @@ impl<'a> Session<'a> {
     }
 
     pub fn temporary_directory(&self) -> PathBuf {
-        self.environment.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
+        self.environment.temporary_directory()
     }
 
     /// A lock for a command that writes.

@@ -164,8 +164,9 @@ fn what_is_left_out_is_logged_also_where_the_run_then_fails() {
     let sources = format!("sources: [{0}, {0}/none]", scene.source().display());
     std::fs::write(&config, text.replace(&format!("sources: {}", scene.source().display()), &sources))
         .unwrap();
-    std::fs::create_dir(scene.path("cache")).unwrap();
-    std::fs::write(scene.path("cache/spool"), "a file where a directory is to be").unwrap();
+    scene.ok(&["init", "--repo", scene.path("agents").to_str().unwrap()]);
+    std::fs::remove_dir_all(scene.path("agents/data")).unwrap();
+    std::fs::write(scene.path("agents/data"), "a file where a directory is to be").unwrap();
     let mut agent = Agent::start(&scene, &["--config", &config]);
     let told = agent.wait_for("left out");
     assert!(told["path"].as_str().unwrap().ends_with("/none"), "{told}");

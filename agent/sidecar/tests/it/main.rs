@@ -6,6 +6,7 @@
 
 mod agent;
 mod bad_input;
+mod cache;
 mod damage;
 mod dump;
 mod ended;

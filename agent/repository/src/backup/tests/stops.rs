@@ -9,14 +9,14 @@ use super::*;
 use crate::format::{file, index as index_file};
 
 /// A repository with one snapshot, and a source that has changed since.
-struct Changed {
-    bench: Bench,
+pub(super) struct Changed {
+    pub(super) bench: Bench,
     before: Tree,
-    after: Tree,
+    pub(super) after: Tree,
 }
 
 impl Changed {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bench = Bench::new();
         bench.script.file("/data/same", b"stays as it is").file("/data/dir/small", b"first");
         bench.script.file("/data/large", &noise(1, 1 << 20));

@@ -6,9 +6,9 @@ use std::io::{Cursor, Read};
 use zip::ZipArchive;
 
 use super::*;
+use crate::cache::{Cache, Spool};
 use crate::format::id::Id;
 use crate::format::time::Timestamp;
-use crate::spool::Spool;
 
 fn node(kind: NodeKind, mode: u32, seconds: i64) -> Node {
     let mtime = Timestamp { seconds, nanoseconds: 5 };
@@ -17,8 +17,8 @@ fn node(kind: NodeKind, mode: u32, seconds: i64) -> Node {
 
 fn archive(out: &mut dyn Write, fill: impl FnOnce(&mut Archive<'_>)) {
     let directory = tempfile::tempdir().unwrap();
-    let spool = Spool::open(directory.path()).unwrap();
-    let mut archive = Archive::new(out, spool.create_file().unwrap());
+    let spool = Spool::open(&Cache::absent(directory.path().to_owned())).unwrap();
+    let mut archive = Archive::new(out, spool.create_growing_file().unwrap());
     fill(&mut archive);
     archive.finish().unwrap();
 }

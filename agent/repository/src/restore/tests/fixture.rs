@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::*;
 use crate::backup::{self, backup};
+use crate::cache::Cache;
 use crate::event::{Change, Silent};
 use crate::filter::exclude::{ExcludeOptions, Exclusion};
 use crate::format::blob::BlobKind;
@@ -46,7 +47,8 @@ impl Fixture {
             CancellationToken::new(),
         );
         let creator = Creator { hostname: "test".to_owned(), username: "test".to_owned() };
-        let settings = Settings { spool: path.join("spool"), workers: 2, ..Settings::default() };
+        let settings =
+            Settings { cache: Cache::absent(path.join("spool")), workers: 2, ..Settings::default() };
         let repository = init(&store, b"secret", &creator, settings).unwrap();
         Self { _runtime: runtime, _folder: folder, path, backend, repository }
     }

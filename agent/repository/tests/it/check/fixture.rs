@@ -11,6 +11,7 @@ use pillion_backend::local::Local;
 use pillion_backend::{FileKind, FileName};
 use pillion_repository::Result;
 use pillion_repository::backup::{self, Mounts, Parent, Source, SourcePaths};
+use pillion_repository::cache::Cache;
 use pillion_repository::check::{self, ReadData, Report};
 use pillion_repository::event::{Event, Progress, Reporter, Silent};
 use pillion_repository::filter::Exclusion;
@@ -149,7 +150,7 @@ impl Case<'_> {
     fn open_with(&self, cancel: CancellationToken) -> Result<Repository> {
         let settings = Settings {
             compression: Compression::Auto,
-            spool: self.spool.path().to_owned(),
+            cache: Cache::absent(self.spool.path().to_owned()),
             workers: 2,
             ..Settings::default()
         };

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::{Config, Jitter};
 use crate::duration;
 use crate::environment::Environment;
+use crate::setting::format_size_bytes;
 pub use backend::Backend;
 pub use yaml::Written;
 
@@ -158,6 +159,7 @@ settings! {
     identity: Text, "identity", "PILLION_IDENTITY";
     tags: List, "tags", "PILLION_TAGS";
     cache_dir: Text, "cacheDir", "PILLION_CACHE_DIR";
+    cache_size: Text, "cacheSize", "PILLION_CACHE_SIZE";
     credentials_dir: Text, "credentialsDir", "PILLION_CREDENTIALS_DIR";
     retry_lock: Text, "retryLock", "PILLION_RETRY_LOCK";
     retry_min: Text, "retryMin", "PILLION_RETRY_MIN";
@@ -218,6 +220,7 @@ impl Raw {
             identity: config.identity.clone().map(Text),
             tags: list(config.tags.iter().cloned()),
             cache_dir: text(&config.cache_directory.display()),
+            cache_size: Some(Text(format_size_bytes(config.cache_bytes))),
             credentials_dir: text(&config.credentials_directory.display()),
             retry_lock: text(&duration::format(config.retry_lock)),
             retry_min: text(&duration::format(config.backoff.min)),

@@ -25,7 +25,7 @@ fn three_settings_are_enough() {
 fn every_problem_is_named_at_once() {
     let problems = resolve(
         "sources: [data, /a/../b]\nschedule: 0 0 30 2 *\ntimezone: UTC\nretryLock: soon\nexcludeCaches: perhaps\n\
-         compression: best\npackSize: 3\nlimitUpload: fast\nlimitDownload: -1\nrepositoryId: abc\nlogLevel: loud\ntags: ['a,b']\nretryMin: 1h\nretryMax: 1m\ntypo: 1\n",
+         compression: best\npackSize: 3\ncacheSize: 100M\nlimitUpload: fast\nlimitDownload: -1\nrepositoryId: abc\nlogLevel: loud\ntags: ['a,b']\nretryMin: 1h\nretryMax: 1m\ntypo: 1\n",
     )
     .unwrap_err();
     for name in [
@@ -38,6 +38,7 @@ fn every_problem_is_named_at_once() {
         "excludeCaches:",
         "compression:",
         "packSize:",
+        "cacheSize:",
         "logLevel:",
         "tags:",
         "limitUpload:",
@@ -50,7 +51,7 @@ fn every_problem_is_named_at_once() {
             "{name} is not among {problems:#?}"
         );
     }
-    assert_eq!(problems.len(), 16, "{problems:#?}");
+    assert_eq!(problems.len(), 17, "{problems:#?}");
 }
 
 #[test]
@@ -201,4 +202,18 @@ fn the_readme_has_every_setting_with_its_variable_and_default() {
         };
         assert_eq!(default, expected, "{name}");
     }
+}
+
+#[test]
+fn a_cache_has_room_for_the_packs_that_are_asked_for() {
+    let cache_bytes = |more: &str| resolve(&format!("{MINIMAL}{more}")).map(|config| config.cache_bytes);
+    assert_eq!(cache_bytes(""), Ok(512 << 20));
+    assert!(cache_bytes("packSize: 128\n").is_ok_and(|bytes| bytes > 1 << 30), "large packs take more");
+    assert_eq!(cache_bytes("cacheSize: 2G\n"), Ok(2 << 30));
+    assert_eq!(cache_bytes("cacheSize: 121M\n"), Ok(121 << 20));
+    assert_eq!(
+        cache_bytes("cacheSize: 120M\n"),
+        Err(vec!["cacheSize: \"120M\" is too small: packs of 16 MiB need at least 121M".to_owned()])
+    );
+    assert_eq!(cache_bytes("packSize: 4\ncacheSize: 41M\n"), Ok(41 << 20));
 }

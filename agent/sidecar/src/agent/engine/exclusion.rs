@@ -24,11 +24,14 @@ pub fn of(config: &Config, environment: &Environment) -> Result<Exclusion, Strin
     let own_directories = std::iter::once(&config.cache_directory).chain(repository);
     let texts = |patterns: &[String]| patterns.iter().map(|text| text.as_bytes().to_vec()).collect();
     let read = |name, files, case| read(name, files, case, environment);
+    let mut file_patterns = read("excludeFile", &exclude.files, Case::Sensitive)?;
+    // Where the cache cannot be used.
+    file_patterns.push(patterns::of_spools(&environment.temporary_directory()));
     let parsed = Exclusion::parse(ExcludeOptions {
         patterns: PatternOptions {
             patterns: texts(&exclude.patterns),
             insensitive_patterns: texts(&exclude.insensitive_patterns),
-            file_patterns: read("excludeFile", &exclude.files, Case::Sensitive)?,
+            file_patterns,
             insensitive_file_patterns: read("iexcludeFile", &exclude.insensitive_files, Case::Insensitive)?,
         },
         if_present: texts(&exclude.if_present),

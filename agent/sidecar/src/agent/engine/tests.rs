@@ -59,7 +59,7 @@ impl Scene {
 
     fn snapshots(&self) -> Vec<Snapshot> {
         self.job(|access| {
-            let opened = Repository::open(access.store().unwrap(), b"x", access.settings()).unwrap();
+            let opened = access.open(&access.way().unwrap()).unwrap();
             opened.load_snapshots().unwrap().0.into_iter().map(|(_, snapshot)| snapshot).collect()
         })
     }
@@ -72,10 +72,11 @@ fn job_of<T>(config: &Config, work: impl FnOnce(&Access<'_>) -> T) -> T {
 fn job_with<T>(password: &str, config: &Config, work: impl FnOnce(&Access<'_>) -> T) -> T {
     let runtime = crate::cli::session::runtime().unwrap();
     let (credentials, cancel) = (credentials(password), CancellationToken::new());
-    work(&Access { config, credentials: &credentials, cancel, runtime: runtime.handle().clone() })
+    let (kept, runtime) = (Kept::new(std::env::temp_dir()), runtime.handle().clone());
+    work(&Access { config, credentials: &credentials, cancel, runtime, kept: &kept })
 }
 
-fn credentials(password: &str) -> Credentials {
+pub(super) fn credentials(password: &str) -> Credentials {
     let environment = Environment::from_iter([("RESTIC_PASSWORD", password)]);
     let local = Location::Local("/r".into());
     crate::agent::config::secret::load(Path::new("/nonexistent"), &environment, &local).unwrap()
@@ -83,7 +84,7 @@ fn credentials(password: &str) -> Credentials {
 
 fn back_up(config: &Config) -> RunEnd {
     let environment = Environment::default();
-    job_of(config, |access| access.back_up(Process::current(&environment), &environment).unwrap())
+    job_of(config, |access| access.back_up(&Process::current(&environment), &environment).unwrap())
 }
 
 #[test]
@@ -180,14 +181,14 @@ fn run_demanding(scene: &Scene, id: &str) -> RunEnd {
     config.repository_id = Some(id.parse().unwrap());
     let environment = Environment::default();
     job_of(&config, |access| {
-        let ended = access.back_up(Process::current(&environment), &environment);
+        let ended = access.back_up(&Process::current(&environment), &environment);
         assert_eq!(access.newest_snapshot().is_ok(), ended.is_ok());
         ended.unwrap_or_else(RunEnd::from)
     })
 }
 
 fn id_of(scene: &Scene) -> String {
-    scene.job(|access| access.open(&access.store().unwrap()).unwrap().config.id.to_string())
+    scene.job(|access| access.open(&access.way().unwrap()).unwrap().config.id.to_string())
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
     let config = scene.config();
     let run_with = |password: &str| {
         let environment = Environment::default();
-        let run = |access: &Access<'_>| access.back_up(Process::current(&environment), &environment);
+        let run = |access: &Access<'_>| access.back_up(&Process::current(&environment), &environment);
         job_with(password, &config, run).map_err(|refusal| RunEnd::from(refusal).message)
     };
     run_with("x").unwrap();
@@ -251,7 +252,7 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
     let newest = |password| job_with(password, &config, |access| access.newest_snapshot().is_ok());
     let environment = Environment::default();
     job_with("x\n", &config, |access| {
-        access.back_up(Process::current(&environment), &environment).unwrap();
+        access.back_up(&Process::current(&environment), &environment).unwrap();
     });
     assert!(newest("x\n") && !newest("x"), "what was given made the repository, to the byte");
 }

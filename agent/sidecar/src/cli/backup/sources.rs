@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use pillion_repository::backup::{Source, Stream};
+use pillion_repository::cache::Standing;
 use pillion_repository::filter::exclude::{ExcludeOptions, Exclusion, TargetDevice};
 use pillion_repository::filter::files_from::{self, Listing};
 use pillion_repository::filter::{absolute, text};
@@ -23,6 +24,7 @@ use crate::cli::failure::Failure;
 use crate::cli::filter::{bytes, working_directory};
 use crate::cli::output::quote::quote;
 use crate::cli::session::Session;
+use crate::patterns::of_spools;
 
 /// restic's, for what has no mode of its own.
 const STREAM_MODE: u32 = 0o644;
@@ -160,10 +162,11 @@ pub(super) fn exclusion(
     let targets: Vec<Vec<u8>> = targets.iter().map(|target| absolute(target, &directory)).collect();
     let mut patterns = options.exclude.patterns(session.environment)?;
     let mut own_directories = Vec::new();
-    match session.cache_directory() {
-        Some(cache) => own_directories.extend(own_directory(cache, &targets, &directory)),
-        // The spool's name is drawn anew each time. A pattern of a file is not recorded in the snapshot.
-        None => patterns.file_patterns.push(spool_pattern(&session.temporary_directory())),
+    if let Some(cache) = session.cache_directory() {
+        own_directories.extend(own_directory(cache, &targets, &directory));
+    }
+    if matches!(session.cache()?.standing(), Standing::Unusable(_) | Standing::Absent) {
+        patterns.file_patterns.push(of_spools(&session.temporary_directory()));
     }
     let excluded = Exclusion::parse(ExcludeOptions {
         patterns,
@@ -185,18 +188,6 @@ fn own_directory(cache: PathBuf, targets: &[Vec<u8>], directory: &[u8]) -> Optio
         .iter()
         .any(|target| is_below(target) || as_path(target).starts_with(as_path(&cache)))
         .then_some(cache)
-}
-
-fn spool_pattern(temporary: &Path) -> Vec<u8> {
-    let mut pattern = Vec::new();
-    for byte in temporary.join("pillion-spool-").as_os_str().as_bytes() {
-        if b"\\[]*?".contains(byte) {
-            pattern.push(b'\\');
-        }
-        pattern.push(*byte);
-    }
-    pattern.push(b'*');
-    pattern
 }
 
 /// Those that cannot be looked at are told as missing by the backup itself.

@@ -1,0 +1,124 @@
+//! What the agent keeps from job to job: its cache, the way to the store, and the opened repository with its key.
+//!
+//! All of it spares work and none of it decides anything: another location, other credentials, or a config in the store
+//! that is not byte for byte the same, and the repository is opened anew. The index is not kept: it is read from the cache
+//! by the run that needs it. A job takes what it uses, so that one that fails or panics leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use pillion_backend::Backend;
+use pillion_backend::location::Location;
+use pillion_backend::secret::Secret;
+use pillion_repository::cache::{self, Cache, least_bytes};
+use pillion_repository::repository::{Repository, Settings};
+
+use crate::access::StoreAccess;
+use crate::agent::config::Config;
+use crate::agent::config::secret::Credentials;
+use crate::open::Connection;
+
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Where a spool is if the cache directory cannot be used.
+    temporary: PathBuf,
+    cache: Mutex<Option<OpenCache>>,
+    way: Mutex<Option<Way>>,
+}
+
+#[derive(Debug)]
+struct OpenCache {
+    directory: PathBuf,
+    max_bytes: u64,
+    cache: Cache,
+}
+
+/// The way to a store, and what it led to. Whatever decides where it leads, or who is let in, belongs in here.
+#[derive(Debug)]
+pub(super) struct Way {
+    location: Location,
+    connection: Connection,
+    access: StoreAccess,
+    password: Secret,
+    backend: Arc<dyn Backend>,
+    opened: Option<Repository>,
+}
+
+impl Way {
+    pub(super) fn new(config: &Config, credentials: &Credentials, backend: Arc<dyn Backend>) -> Self {
+        Self {
+            location: config.repository.clone(),
+            connection: config.connection.clone(),
+            access: credentials.access.clone(),
+            password: credentials.password.clone(),
+            backend,
+            opened: None,
+        }
+    }
+
+    fn is_that_of(&self, config: &Config, credentials: &Credentials) -> bool {
+        self.location == config.repository
+            && self.connection == config.connection
+            && self.access == credentials.access
+            && self.password == credentials.password
+    }
+
+    pub(super) fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.backend)
+    }
+
+    /// The repository as the last job opened it: for [`Repository::open_again`], and nothing else.
+    pub(super) fn opened(&self) -> Option<&Repository> {
+        self.opened.as_ref()
+    }
+}
+
+impl Kept {
+    pub(super) fn new(temporary: PathBuf) -> Self {
+        Self { temporary, cache: Mutex::default(), way: Mutex::default() }
+    }
+
+    /// The cache of a directory: the one that is open, unless it has other settings, is somebody else's, or was deleted.
+    pub(super) fn cache(&self, directory: &Path, max_bytes: u64, pack_size_bytes: u32) -> Cache {
+        let mut kept = lock(&self.cache);
+        let is_same = |open: &OpenCache| {
+            open.directory == directory && open.max_bytes == max_bytes && open.cache.is_settled()
+        };
+        if let Some(open) = kept.as_ref().filter(|open| is_same(open)) {
+            return open.cache.clone();
+        }
+        // Its lock has to go before it can be taken anew.
+        *kept = None;
+        let cache = Cache::open(cache::Options {
+            directory: directory.to_owned(),
+            max_bytes,
+            guest_bytes: least_bytes(pack_size_bytes),
+            fallback: self.temporary.clone(),
+            tell: Arc::new(|message| tracing::warn!("{message}")),
+        });
+        *kept = Some(OpenCache { directory: directory.to_owned(), max_bytes, cache: cache.clone() });
+        cache
+    }
+
+    /// The way that was kept, if it is this one. Another one is of no use any more.
+    pub(super) fn take_way(&self, config: &Config, credentials: &Credentials) -> Option<Way> {
+        lock(&self.way).take().filter(|way| way.is_that_of(config, credentials))
+    }
+
+    /// For tests: the next job goes this way.
+    #[cfg(test)]
+    pub(super) fn put_way(&self, way: Way) {
+        *lock(&self.way) = Some(way);
+    }
+
+    pub(super) fn keep(&self, way: Way, repository: &Repository) {
+        // Without the job's cache, which must not stay open for it.
+        let mut opened = repository.without_cache();
+        opened.settings = Settings::default();
+        *lock(&self.way) = Some(Way { opened: Some(opened), ..way });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics with it")
+}
