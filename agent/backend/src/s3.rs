@@ -29,7 +29,7 @@ use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, repl
 use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
 
 use address::Address;
-use identity::Identity;
+use identity::{Identity, Signer};
 use refusal::Refusal;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
@@ -118,13 +118,19 @@ impl S3 {
         self.address.write().unwrap_or_else(PoisonError::into_inner).move_to(region)
     }
 
-    /// Asks, and asks once more where the store has said how. The answer is a success.
+    /// The answer is a success.
     async fn request(&self, call: Call<'_>) -> Answer<Response> {
+        self.ask(call).await?.map_err(Refusal::into_failed)
+    }
+
+    /// Asks, and asks once more where the store has said how.
+    async fn ask(&self, call: Call<'_>) -> Answer<Result<Response, Refusal>> {
         let (mut moved, mut renewed) = (false, false);
         loop {
-            let response = self.send(&call).await?;
+            let signer = self.identity.signer().await?;
+            let response = self.send(&call, &signer).await?;
             if response.status().is_success() {
-                return Ok(response);
+                return Ok(Ok(response));
             }
             let refusal = Refusal::read(response).await;
             if let Some(region) = refusal.region()
@@ -133,21 +139,20 @@ impl S3 {
             {
                 tracing::info!(region, "the bucket is in another region");
                 moved = true;
-            } else if refusal.is_of_expired_credentials() && !renewed && self.identity.renew() {
+            } else if refusal.is_of_expired_credentials() && !renewed && self.identity.renew(&signer) {
                 renewed = true;
             } else {
-                return Err(refusal.into_failed());
+                return Ok(Err(refusal));
             }
         }
     }
 
-    async fn send(&self, call: &Call<'_>) -> Answer<Response> {
-        let credential = self.identity.credential().await?;
+    async fn send(&self, call: &Call<'_>, signer: &Signer) -> Answer<Response> {
         let address = self.address();
         let url = address.url(call.name, &call.query);
         let mut signed: HttpRequest = http_request(&call.method, url.as_str(), call.signed_body())?;
         *signed.headers_mut() = call.headers.clone();
-        AwsAuthorizer::new(&credential, "s3", address.region())
+        AwsAuthorizer::new(&signer.credential, "s3", address.region())
             .try_authorize(&mut signed, call.sha256().as_ref().map(<[u8; 32]>::as_slice))
             .map_err(|e| Failed::because(ErrorKind::Misconfigured, e))?;
         let headers = std::mem::take(signed.headers_mut());
@@ -222,11 +227,13 @@ impl Objects for S3 {
     }
 
     async fn head(&self, name: &str) -> Answer<Head> {
-        let refused = match self.request(Call::on(Method::HEAD, name)).await {
+        let refused = match self.ask(Call::on(Method::HEAD, name)).await? {
             Ok(response) => return reply::head(&response),
-            Err(failed) if failed.is(ErrorKind::NotFound) => return Err(failed),
-            Err(failed) => failed,
+            Err(refusal) => refusal.into_failed(),
         };
+        if refused.is(ErrorKind::NotFound) {
+            return Err(refused);
+        }
         // An answer to HEAD has no body, and the body says why: the same is asked in another way.
         match self.request(Call::get(name, Some(&(0..1)))).await {
             Ok(response) => reply::part(response).map(|found| Head {

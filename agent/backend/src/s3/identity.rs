@@ -1,67 +1,132 @@
 //! Who signs: keys as they were given, or keys that the platform hands out for a while.
 //!
 //! `object_store` exchanges them and renews them before they expire. Static keys are never renewed here: whoever read
-//! them reads them again.
+//! them reads them again. Must never show what a platform was told or has handed out.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use object_store::StaticCredentialProvider;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
+use reqwest::StatusCode;
+use serde::Deserialize;
 
 use crate::ErrorKind;
+use crate::blocking::blocking;
 use crate::credentials::S3Credentials;
 use crate::remote::{Answer, Failed};
 use crate::transfer::{Connector, RETRY, Transfer, Unexchanged};
+
+/// What is shown of words that have no form.
+const MAX_WORDS: usize = 300;
 
 #[derive(Debug)]
 pub(super) struct Identity {
     source: S3Credentials,
     region: String,
     connector: Connector,
-    provider: RwLock<AwsCredentialProvider>,
+    provider: RwLock<Provider>,
+    /// Whether there was a platform.
+    has_handed_out: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Provider {
+    keys: AwsCredentialProvider,
+    /// Counts how often what was handed out was forgotten.
+    generation: u64,
+}
+
+/// The keys of one request.
+#[derive(Debug)]
+pub(super) struct Signer {
+    pub credential: Arc<AwsCredential>,
+    generation: u64,
 }
 
 impl Identity {
     /// The error is a sentence about the settings.
     pub(super) fn new(source: &S3Credentials, region: &str, transfer: &Transfer) -> Result<Self, String> {
         let connector = Connector::new(transfer);
-        let provider = RwLock::new(provider(source, region, &connector)?);
-        Ok(Self { source: source.clone(), region: region.to_owned(), connector, provider })
+        let provider = Provider { keys: provider(source, region, &connector)?, generation: 0 };
+        Ok(Self {
+            source: source.clone(),
+            region: region.to_owned(),
+            connector,
+            provider: RwLock::new(provider),
+            has_handed_out: AtomicBool::new(false),
+        })
     }
 
-    pub(super) async fn credential(&self) -> Answer<Arc<AwsCredential>> {
-        let provider = self.provider.read().unwrap_or_else(PoisonError::into_inner).clone();
-        self.connector.exchange(provider.get_credential()).await.map_err(|failed| self.failed(failed))
+    pub(super) async fn signer(&self) -> Answer<Signer> {
+        let (keys, generation) = {
+            let provider = self.provider.read().unwrap_or_else(PoisonError::into_inner);
+            (Arc::clone(&provider.keys), provider.generation)
+        };
+        let asked = self.connector.exchange(keys.get_credential()).await;
+        let credential = asked.map_err(|failed| self.failed(&failed))?;
+        self.has_handed_out.store(true, Ordering::Relaxed);
+        Ok(Signer { credential, generation })
     }
 
-    /// Forgets what was handed out. `false` where nothing else would come of it.
-    pub(super) fn renew(&self) -> bool {
+    /// Forgets what was handed out, unless another call has, whose keys were refused at the same time. `false` where
+    /// nothing else would come of it.
+    pub(super) fn renew(&self, refused: &Signer) -> bool {
         if matches!(self.source, S3Credentials::Static { .. }) {
             return false;
         }
+        let mut current = self.provider.write().unwrap_or_else(PoisonError::into_inner);
+        if current.generation != refused.generation {
+            return true;
+        }
         match provider(&self.source, &self.region, &self.connector) {
-            Ok(renewed) => {
-                *self.provider.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+            Ok(keys) => {
+                *current = Provider { keys, generation: refused.generation + 1 };
                 true
             }
             Err(_) => false,
         }
     }
 
-    fn failed(&self, failed: Unexchanged) -> Failed {
-        let (kind, what) = match &self.source {
+    fn failed(&self, failed: &Unexchanged) -> Failed {
+        if failed.status.is_none()
+            && let Some((name, path)) = self.token_file()
+            && let Err(error) = blocking(|| File::open(path))
+        {
+            return Failed::because(ErrorKind::Misconfigured, format!("{name} cannot be read: {error}"));
+        }
+        let is_instance = matches!(self.source, S3Credentials::InstanceProfile { .. });
+        let has_platform = failed.status.is_some() || self.has_handed_out.load(Ordering::Relaxed);
+        let (kind, what) = match (is_instance, failed.is_refused()) {
             // Nobody at that address: this is no machine of AWS, and no role was meant.
-            S3Credentials::InstanceProfile { .. } if failed.status.is_none() => (
+            (true, _) if !has_platform => (
                 ErrorKind::Misconfigured,
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are missing, and no instance hands out keys",
             ),
-            _ if failed.is_refused() => (ErrorKind::PermissionDenied, "the platform hands out no keys"),
-            _ => (ErrorKind::Unavailable, "the platform did not hand out keys"),
+            // Other clouds have something at that address too.
+            (true, true) => (
+                ErrorKind::PermissionDenied,
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are missing, and the instance hands out no keys",
+            ),
+            (false, true) => (ErrorKind::PermissionDenied, "the platform hands out no keys"),
+            (_, false) => (ErrorKind::Unavailable, "the platform did not hand out keys"),
         };
-        // A URL of this exchange may hold a token.
-        let why = if failed.why.contains("://") { "the request failed" } else { failed.why.as_str() };
-        Failed::because(kind, format!("{what}: {why}"))
+        Failed::because(kind, format!("{what}: {}", explained(failed)))
+    }
+
+    /// Where the platform puts its word for us, and the variable that says so.
+    fn token_file(&self) -> Option<(&'static str, &Path)> {
+        match &self.source {
+            S3Credentials::WebIdentity { token_file, .. } => {
+                Some(("AWS_WEB_IDENTITY_TOKEN_FILE", token_file))
+            }
+            S3Credentials::PodIdentity { token_file, .. } => {
+                Some(("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_file))
+            }
+            S3Credentials::Static { .. } | S3Credentials::InstanceProfile { .. } => None,
+        }
     }
 }
 
@@ -112,4 +177,37 @@ fn provider(
 
 fn path(path: &Path) -> Result<String, String> {
     path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// What the platform says, in one line.
+fn explained(failed: &Unexchanged) -> String {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Refusal {
+        error: Explanation,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Explanation {
+        code: String,
+        message: String,
+    }
+    let Some(status) = failed.status.and_then(|status| StatusCode::from_u16(status).ok()) else {
+        // The URL of this exchange may hold a token.
+        return if failed.why.contains("://") { "the request failed".to_owned() } else { failed.why.clone() };
+    };
+    if status.is_success() {
+        // It may be half of an answer, keys and all.
+        return "its answer cannot be read".to_owned();
+    }
+    let body = failed.why.split_once(&format!("{status}: ")).map_or("", |(_, body)| body);
+    if let Ok(Refusal { error }) = quick_xml::de::from_str(body) {
+        return format!("{} ({})", error.message.trim_end_matches('.'), error.code);
+    }
+    match body.lines().next() {
+        Some(line) if !line.starts_with('<') => {
+            format!("it answers {status}: {}", line.chars().take(MAX_WORDS).collect::<String>())
+        }
+        _ => format!("it answers {status}"),
+    }
 }

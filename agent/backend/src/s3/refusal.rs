@@ -51,8 +51,12 @@ impl Refusal {
         header.or(self.error.region.as_deref())
     }
 
+    /// Also where it may be, and nothing says: an answer to HEAD has no code.
     pub(super) fn is_of_expired_credentials(&self) -> bool {
-        matches!(self.error.code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")
+        match self.error.code.as_str() {
+            "" => self.status == StatusCode::BAD_REQUEST,
+            code => matches!(code, "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired"),
+        }
     }
 
     pub(super) fn into_failed(self) -> Failed {

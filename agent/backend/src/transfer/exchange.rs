@@ -4,15 +4,15 @@
 //! What it tells of a failure is little: the last answer's status is remembered beside it, and the outer errors are
 //! dropped, since they hold the URL of the exchange, in whose query a token may be. Must never wait for ever.
 
+use std::cell::Cell;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
 };
 use object_store::{BackoffConfig, RetryConfig};
+use tokio::task_local;
 use tokio::time::timeout;
 
 use super::Transfer;
@@ -35,8 +35,11 @@ const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     client: HttpClient,
-    /// Of the last answer; zero where there was none.
-    status: Arc<AtomicU16>,
+}
+
+task_local! {
+    /// Of the last answer in this exchange: several calls may wait for one each, and one connector is for all.
+    static STATUS: Cell<Option<u16>>;
 }
 
 /// An exchange that came to nothing.
@@ -50,7 +53,7 @@ pub(crate) struct Unexchanged {
 
 impl Connector {
     pub(crate) fn new(transfer: &Transfer) -> Self {
-        Self { client: HttpClient::new(transfer.client().clone()), status: Arc::default() }
+        Self { client: HttpClient::new(transfer.client().clone()) }
     }
 
     /// Waits for credentials that are asked for over this connector.
@@ -58,14 +61,15 @@ impl Connector {
         &self,
         asked: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Unexchanged> {
-        self.status.store(0, Ordering::Relaxed);
-        let why = match timeout(EXCHANGE_TIMEOUT, asked).await {
-            Ok(Ok(credentials)) => return Ok(credentials),
-            Ok(Err(error)) => innermost(&error),
-            Err(_) => format!("no answer in {} s", EXCHANGE_TIMEOUT.as_secs()),
+        let waited = async {
+            let why = match timeout(EXCHANGE_TIMEOUT, asked).await {
+                Ok(Ok(credentials)) => return Ok(credentials),
+                Ok(Err(error)) => innermost(&error),
+                Err(_) => format!("no answer in {} s", EXCHANGE_TIMEOUT.as_secs()),
+            };
+            Err(Unexchanged { status: STATUS.with(Cell::get), why })
         };
-        let status = self.status.load(Ordering::Relaxed);
-        Err(Unexchanged { status: (status != 0).then_some(status), why })
+        STATUS.scope(Cell::new(None), waited).await
     }
 }
 
@@ -94,7 +98,9 @@ impl HttpConnector for Connector {
 impl HttpService for Connector {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let response = self.client.execute(request).await?;
-        self.status.store(response.status().as_u16(), Ordering::Relaxed);
+        let status = response.status().as_u16();
+        // Outside of an exchange nobody asks.
+        let _ = STATUS.try_with(|last| last.set(Some(status)));
         Ok(response)
     }
 }

@@ -15,7 +15,15 @@ pub(crate) struct Double {
 pub(crate) struct Asked {
     /// `POST /path?query`
     pub(crate) line: String,
+    /// Each with its name in lower case.
+    headers: Vec<(String, String)>,
     pub(crate) body: String,
+}
+
+impl Asked {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
 impl Double {
@@ -43,20 +51,20 @@ impl Double {
 /// One request to a connection: the client is told that there is no other.
 fn serve(mut connection: TcpStream, status: u16, answer: &str, asked: &Mutex<Vec<Asked>>) {
     let mut reader = BufReader::new(connection.try_clone().unwrap());
-    let (mut line, mut header, mut size_bytes) = (String::new(), String::new(), 0);
+    let (mut line, mut header, mut headers) = (String::new(), String::new(), Vec::new());
     reader.read_line(&mut line).unwrap();
     while reader.read_line(&mut header).unwrap() > 2 {
-        let lower = header.to_lowercase();
-        if let Some(length) = lower.strip_prefix("content-length:") {
-            size_bytes = length.trim().parse().unwrap();
-        }
+        let (name, value) = header.split_once(':').unwrap();
+        headers.push((name.to_lowercase(), value.trim().to_owned()));
         header.clear();
     }
+    let length = headers.iter().find(|(name, _)| name == "content-length");
+    let size_bytes = length.map_or(0, |(_, value)| value.parse().unwrap());
     let mut body = vec![0; size_bytes];
     reader.read_exact(&mut body).unwrap();
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
     let is_head = line.starts_with("HEAD ");
-    asked.lock().unwrap().push(Asked { line, body: String::from_utf8_lossy(&body).into_owned() });
+    asked.lock().unwrap().push(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() });
     let head =
         format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
     connection.write_all(head.as_bytes()).unwrap();

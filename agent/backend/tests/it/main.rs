@@ -6,5 +6,6 @@ mod azure;
 mod b2;
 mod double;
 mod faults;
+mod identity;
 mod s3;
 mod scene;
