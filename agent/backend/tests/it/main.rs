@@ -7,5 +7,6 @@ mod b2;
 mod double;
 mod faults;
 mod identity;
+mod layout;
 mod s3;
 mod scene;
