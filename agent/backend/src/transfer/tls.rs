@@ -45,11 +45,7 @@ fn roots(ca_certificates: &[u8]) -> Result<RootCertStore, String> {
 pub(super) fn distrust(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let found = inner.map_or_else(
-            || cause.downcast_ref::<rustls::Error>(),
-            |inner| inner.downcast_ref::<rustls::Error>(),
-        );
+        let found = tls_error(cause);
         if let Some(rustls::Error::InvalidCertificate(why)) = found {
             return Some(format!(
                 "the server's certificate is refused ({why}); a private authority is trusted through CA_CERT_DATA"
@@ -58,6 +54,15 @@ pub(super) fn distrust(error: &(dyn StdError + 'static)) -> Option<String> {
         next = cause.source();
     }
     None
+}
+
+/// An error of TLS itself, however often it is wrapped: one of input or output is no source of that around it.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut innermost = error;
+    while let Some(inner) = innermost.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        innermost = inner;
+    }
+    innermost.downcast_ref()
 }
 
 /// For `insecureTLS`: checks signatures and nothing else.
@@ -115,5 +120,16 @@ mod tests {
             let said = config(wrong, false).unwrap_err();
             assert!(said.starts_with("CA_CERT_DATA") && !said.contains("hunter2"), "{said}");
         }
+    }
+
+    #[test]
+    fn a_refused_certificate_is_found_below_what_wraps_it() {
+        let refused = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let io = |error: Box<dyn StdError + Send + Sync>| std::io::Error::other(error);
+        for error in [io(refused().into()), io(io(refused().into()).into())] {
+            let said = distrust(&error).unwrap();
+            assert!(said.contains("(UnknownIssuer)") && said.contains("CA_CERT_DATA"), "{said}");
+        }
+        assert_eq!(distrust(&io("hunter2".into())), None);
     }
 }

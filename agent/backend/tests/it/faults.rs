@@ -12,9 +12,9 @@ use pillion_backend::open::{Options, Rate};
 use pillion_backend::retry::{Policy, Retry};
 use pillion_backend::{Backend, Body, Error, ErrorKind, FileName};
 use pillion_e2e::proxy::{Asked, Fault, Proxy};
-use pillion_e2e::servers::{Kind, Security, Server, shared};
+use pillion_e2e::servers::{Kind, Rights, Security, shared};
 
-use crate::scene::{fresh_name, open_with, options, pack};
+use crate::scene::{fresh_name, keys, open_with, options, pack, tried_again};
 
 const IDLE: Duration = Duration::from_millis(300);
 
@@ -23,20 +23,18 @@ struct Scene {
     store: Retry<Limited<Arc<dyn Backend>>>,
 }
 
-/// The keys of the server's owner.
-fn keys(server: &Server) -> [(&'static str, &str); 2] {
-    let credentials = server.credentials();
-    [("AWS_ACCESS_KEY_ID", &credentials.id), ("AWS_SECRET_ACCESS_KEY", &credentials.secret)]
-}
-
 impl Scene {
     /// A store with a pack of 100,000 bytes in it.
     async fn new() -> Self {
         let server = shared(Kind::Versity, Security::Plain);
         let proxy = Proxy::start(server.endpoint());
         let location = format!("s3:{}/{}/p", proxy.endpoint(), fresh_name());
-        let opened =
-            open_with(&location, &keys(server), &Options { idle_timeout: IDLE, ..options(server) }).unwrap();
+        let opened = open_with(
+            &location,
+            &keys(server.credentials()),
+            &Options { idle_timeout: IDLE, ..options(server) },
+        )
+        .unwrap();
         let policy = Policy { tries_max: 5, first_delay: Duration::from_millis(20), ..Policy::default() };
         let store = Retry::new(Limited::new(opened), policy, Box::new(|_, _| {}));
         store.create().await.unwrap();
@@ -179,7 +177,7 @@ async fn a_body_that_is_not_what_it_says_is_never_stored() {
     let path = folder.path().join("body");
     let slowly = Options { upload_limit: Rate::new(1 << 20), ..options(server) };
     let location = format!("s3:{}/{}", server.endpoint(), fresh_name());
-    let store = open_with(&location, &keys(server), &slowly).unwrap();
+    let store = open_with(&location, &keys(server.credentials()), &slowly).unwrap();
     store.create().await.unwrap();
     let body = |size_bytes, sha256| Body::File { path: path.clone().into(), size_bytes, sha256 };
     let refused = async |body| {
@@ -199,4 +197,23 @@ async fn a_body_that_is_not_what_it_says_is_never_stored() {
         std::fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
     };
     tokio::join!(refused(body(4 << 20, None)), cut);
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_is_told_with_one_request() {
+    let server = shared(Kind::Ceph, Security::Plain);
+    let limited = server.user(Rights::Quota { bytes: 1 << 20 });
+    let proxy = Proxy::start(server.endpoint());
+    let location = format!("s3:{}/{}", proxy.endpoint(), fresh_name());
+    let store = tried_again(open_with(&location, &keys(&limited), &options(server)).unwrap());
+    store.create().await.unwrap();
+    store.save(&pack('a'), Body::from(vec![1; 1000])).await.unwrap();
+    proxy.forget();
+    let error = store.save(&pack('b'), Body::from(vec![1; 2 << 20])).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Full, "{error}");
+    assert!(error.to_string().contains("QuotaExceeded"), "{error}");
+    assert_eq!(proxy.asked().len(), 1);
+    // What is there can be read, and removed to make room.
+    assert_eq!(store.load(&pack('a'), 1000).await.unwrap(), vec![1; 1000]);
+    store.remove(&pack('a')).await.unwrap();
 }

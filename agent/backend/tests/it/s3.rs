@@ -1,11 +1,17 @@
 //! S3: the contract, and what its servers refuse.
 
-use pillion_backend::{ErrorKind, FileName, conformance};
-use pillion_e2e::servers::{Kind, Security, shared};
+use pillion_backend::open::Options;
+use pillion_backend::retry::{Policy, Retry};
+use pillion_backend::{Backend, Error, ErrorKind, FileName, conformance};
+use pillion_e2e::servers::{Kind, Security, minio_is_there, shared};
 
-use crate::scene::{fresh_name, open_with, options, pack, s3, tried_again};
+use crate::scene::{fresh_name, keys, open_with, options, pack, s3, tried_again};
 
 async fn conforms(kind: Kind, security: Security) {
+    if kind == Kind::Minio && !minio_is_there() {
+        println!("not run: PILLION_TEST_MINIO names no binary of MinIO");
+        return;
+    }
     let server = shared(kind, security);
     let checked = tokio::spawn(conformance::check(tried_again(s3(server, &fresh_name(), "demo/a b+ü"))));
     assert!(checked.await.is_ok(), "the server's last words:\n{}", server.log_end());
@@ -27,6 +33,8 @@ conformance! {
     seaweed_fs_over_tls_holds_the_contract: SeaweedFs, Tls;
     ceph_holds_the_contract: Ceph, Plain;
     ceph_over_tls_holds_the_contract: Ceph, Tls;
+    minio_holds_the_contract: Minio, Plain;
+    minio_over_tls_holds_the_contract: Minio, Tls;
 }
 
 #[tokio::test]
@@ -49,4 +57,26 @@ async fn what_is_refused_for_good_is_said_at_once() {
             assert!(!format!("{error:?}").contains(secret), "{error:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_where_it_is_given() {
+    let server = shared(Kind::Versity, Security::Tls);
+    let location = format!("s3:{}/{}", server.endpoint(), fresh_name());
+    let store = |options: &Options| open_with(&location, &keys(server.credentials()), options).unwrap();
+    let not_again = Box::new(|error: &Error, _| panic!("tried again: {error}"));
+    let stranger = Retry::new(store(&Options::default()), Policy::default(), not_again);
+    for error in [
+        stranger.create().await.unwrap_err(),
+        stranger.stat(&pack('a')).await.unwrap_err(),
+        stranger.save(&pack('a'), vec![1].into()).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Misconfigured, "{error}");
+        assert!(error.to_string().contains("a private authority is trusted through CA_CERT_DATA"), "{error}");
+    }
+    let trusting = tried_again(store(&options(server)));
+    trusting.create().await.unwrap();
+    trusting.save(&pack('a'), vec![1].into()).await.unwrap();
+    let careless = tried_again(store(&Options { insecure_tls: true, ..Options::default() }));
+    assert_eq!(careless.load(&pack('a'), 1).await.unwrap(), vec![1]);
 }

@@ -10,7 +10,7 @@ use pillion_backend::open::{Options, open};
 use pillion_backend::retry::{Policy, Retry};
 use pillion_backend::secret::Secret;
 use pillion_backend::{Backend, Error, FileKind, FileName};
-use pillion_e2e::servers::Server;
+use pillion_e2e::servers::{self, Server};
 
 /// A name for a bucket or container that no other test of this process has.
 pub(crate) fn fresh_name() -> String {
@@ -35,12 +35,15 @@ pub(crate) fn open_with(
     open(&location, &Credentials::read(&location, &values).unwrap(), options)
 }
 
+/// A user's keys for S3.
+pub(crate) fn keys(user: &servers::Credentials) -> [(&'static str, &str); 2] {
+    [("AWS_ACCESS_KEY_ID", &user.id), ("AWS_SECRET_ACCESS_KEY", &user.secret)]
+}
+
 /// A store in a bucket of an S3 server, as the server's owner.
 pub(crate) fn s3(server: &Server, bucket: &str, prefix: &str) -> Arc<dyn Backend> {
-    let credentials = server.credentials();
-    let values = [("AWS_ACCESS_KEY_ID", &*credentials.id), ("AWS_SECRET_ACCESS_KEY", &*credentials.secret)];
     let location = format!("s3:{}/{bucket}/{prefix}", server.endpoint());
-    open_with(&location, &values, &options(server)).unwrap()
+    open_with(&location, &keys(server.credentials()), &options(server)).unwrap()
 }
 
 /// As the program uses a store: a server may close a connection at any time, and a single call may then fail.
