@@ -37,6 +37,12 @@ impl Counts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The counts so far, which begin anew.
+    #[must_use]
+    pub fn take(&self) -> Self {
+        Self(Mutex::new(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))))
+    }
+
     fn add(&self, asked: Asked, began: Instant, result: Result<u64, ErrorKind>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(asked).or_default();
@@ -191,5 +197,7 @@ mod tests {
         let saves = counts.all()[&(Operation::Save, Some(FileKind::Config))].clone();
         assert_eq!((saves.calls, saves.bytes), (2, 3));
         assert_eq!(saves.errors, BTreeMap::from([(ErrorKind::Full, 1)]));
+        assert_eq!(counts.take().all().len(), 3);
+        assert!(counts.all().is_empty());
     }
 }

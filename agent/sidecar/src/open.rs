@@ -9,6 +9,7 @@ use std::time::Duration;
 use pillion_backend::Backend;
 use pillion_backend::limit::Limited;
 use pillion_backend::location::Location;
+use pillion_backend::measure::{Counts, Measured};
 use pillion_backend::open::{BucketLookup, Options, S3Options, open};
 use pillion_backend::retry::{Hook, Policy, Retry};
 
@@ -48,14 +49,16 @@ impl Connection {
     }
 }
 
-/// The store at a location, with retries that are told to `hook`.
+/// The store at a location, with retries that are told to `hook`, and every request counted.
 pub fn open_backend(
     location: &Location,
     access: &StoreAccess,
     connection: &Connection,
+    counts: &Arc<Counts>,
     hook: Hook,
 ) -> pillion_repository::Result<Arc<dyn Backend>> {
     let opened = open(location, &access.credentials, &connection.options(access))?;
+    let opened = Arc::new(Measured::new(opened, Arc::clone(counts)));
     let limited: Arc<dyn Backend> = match location {
         // What a disk can do at once is the system's to say.
         Location::Local(_) => opened,

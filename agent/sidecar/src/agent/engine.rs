@@ -152,8 +152,9 @@ impl Access<'_> {
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let repository = self.open_or_init(&mut pin, process)?;
         let faults = Faults::default();
-        let report = backup::backup(&repository, options, &faults as &dyn Reporter, &Progress::default())?;
-        Ok(end(&report, &faults))
+        let report = backup::backup(&repository, options, &faults as &dyn Reporter, &Progress::default());
+        tracing::debug!(asked = %self.kept.counts().take(), "asked the store");
+        Ok(end(&report?, &faults))
     }
 
     /// The way to the store: that of the last job, if it led to the same place with the same credentials.
@@ -163,7 +164,8 @@ impl Access<'_> {
         }
         let hook: Hook = Box::new(|error, wait| tracing::warn!("{}", retry_sentence(error, wait)));
         let Config { repository, connection, .. } = self.config;
-        let backend = open_backend(repository, &self.credentials.access, connection, hook)?;
+        let backend =
+            open_backend(repository, &self.credentials.access, connection, self.kept.counts(), hook)?;
         Ok(Way::new(self.config, self.credentials, backend))
     }
 

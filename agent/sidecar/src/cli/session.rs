@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
     fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
         let output = Arc::clone(&self.output);
         let hook: Hook = Box::new(move |error, wait| output.warning(&retry_sentence(error, wait)));
-        Ok(open_backend(&self.location, &self.access, &self.connection, hook)?)
+        Ok(open_backend(&self.location, &self.access, &self.connection, &Arc::default(), hook)?)
     }
 
     fn settings(&self) -> Result<Settings, Failure> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use pillion_backend::Backend;
 use pillion_backend::location::Location;
+use pillion_backend::measure::Counts;
 use pillion_backend::secret::Secret;
 use pillion_repository::cache::{self, Cache, least_bytes};
 use pillion_repository::repository::{Repository, Settings};
@@ -24,6 +25,8 @@ pub(super) struct Kept {
     temporary: PathBuf,
     cache: Mutex<Option<OpenCache>>,
     way: Mutex<Option<Way>>,
+    /// What the store was asked since somebody took them.
+    counts: Arc<Counts>,
 }
 
 #[derive(Debug)]
@@ -75,7 +78,11 @@ impl Way {
 
 impl Kept {
     pub(super) fn new(temporary: PathBuf) -> Self {
-        Self { temporary, cache: Mutex::default(), way: Mutex::default() }
+        Self { temporary, cache: Mutex::default(), way: Mutex::default(), counts: Arc::default() }
+    }
+
+    pub(super) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// The cache of a directory: the one that is open, unless it has other settings, is somebody else's, or was deleted.

@@ -61,7 +61,8 @@ fn remove_everything(store: &Store) {
     let access = StoreAccess::of_environment(&location, &environment).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let backend: Arc<dyn Backend> =
-        open_backend(&location, &access, &Connection::default(), Box::new(|_, _| {})).unwrap();
+        open_backend(&location, &access, &Connection::default(), &Arc::default(), Box::new(|_, _| {}))
+            .unwrap();
     runtime.block_on(async {
         for kind in FileKind::ALL {
             let entries: Vec<_> = backend.list(kind).try_collect().await.unwrap();
