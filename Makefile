@@ -13,7 +13,7 @@ CI_STEPS := fmt-check lint test doc deny fuzz-short bench-smoke
 export PILLION_TEST_RESTIC ?= $(TOOLS)/bin/restic
 export PILLION_TEST_TOOLS ?= $(TOOLS)
 
-.PHONY: help run test test-slow tools ci environment fmt fmt-check lint doc deny fuzz fuzz-short bench bench-memory bench-build bench-smoke
+.PHONY: help run test test-slow tools ci environment fmt fmt-check lint doc deny fuzz fuzz-short bench bench-memory bench-store bench-build bench-smoke
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -86,9 +86,15 @@ bench-memory: environment ## our side in a memory cgroup of 64 MiB (needs root)
 	@cargo build --release --locked --package pillion --package pillion-e2e
 	@target/release/bench memory
 
+# BENCH_SERVER=versity|ceph|seaweed-fs|azurite|b2 BENCH_SECURITY=plain|tls, and what `make bench` takes but BENCH_ONLY
+bench-store: environment tools ## us and restic against a store's server on this machine (BENCH_SERVER, BENCH_SECURITY)
+	@cargo build --release --locked --package pillion --package pillion-e2e
+	@target/release/bench store
+
 bench-build: environment
 	@cargo build --locked --package pillion --package pillion-e2e
 
 # A hundredth of the data, one round: shows that the bench works, not how fast anything is.
 bench-smoke: bench-build tools
 	@BENCH_RUNS=1 BENCH_SCALE=0.01 BENCH_DIR=target/bench-smoke PILLION_BIN=target/debug/pillion target/debug/bench compare
+	@BENCH_RUNS=1 BENCH_SCALE=0.01 BENCH_DIR=target/bench-smoke PILLION_BIN=target/debug/pillion target/debug/bench store

@@ -1,8 +1,9 @@
 //! The bench: the same work done by us and by stock restic, in turns, and what each took.
 //!
-//! Read in this order: [`content`] makes bytes from a seed, [`data`] makes the two sources of them, [`program`] is a
-//! command line, [`measure`] runs one, [`compare`] and [`memory`] are the two jobs, [`verify`] looks at what was
-//! restored, [`table`] and [`machine`] print. Nothing but a program's own time may fall into a measured span.
+//! Read in this order: [`content`] makes bytes from a seed, [`data`] makes the two sources of them and [`mixture`] a
+//! third, [`program`] is a command line, [`measure`] runs one, [`compare`], [`memory`] and [`store`] are the jobs,
+//! [`requests`] counts what a store is asked, [`verify`] looks at what was restored, [`table`] and [`machine`] print.
+//! Nothing but a program's own time may fall into a measured span.
 
 pub mod compare;
 pub mod content;
@@ -10,14 +11,17 @@ pub mod data;
 pub mod machine;
 pub mod measure;
 pub mod memory;
+pub mod mixture;
 pub mod program;
+pub mod requests;
+pub mod store;
 pub mod table;
 pub mod verify;
 pub mod work;
 
 use std::path::PathBuf;
 
-/// What both jobs are told.
+/// What every job is told.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Holds data, repositories, caches and restored files; the data stays for the next run.
@@ -25,6 +29,5 @@ pub struct Options {
     pub seed: u64,
     /// Of the full size of the data.
     pub scale: f64,
-    pub works: Vec<work::Work>,
     pub pillion: PathBuf,
 }

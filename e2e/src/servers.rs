@@ -27,7 +27,7 @@ use http::Client;
 use process::{Ports, Process};
 use vendor::Proxy;
 
-pub use restic::RESTIC_PASSWORD;
+pub use restic::{FOREIGN, RESTIC_PASSWORD, RepositoryAccess};
 
 /// How long a server may take until it answers; on a machine with other work Ceph takes half a minute.
 const START_MAX: Duration = Duration::from_secs(180);

@@ -14,7 +14,13 @@ use super::work::{Step, Work};
 use super::{Options, machine, measure, verify};
 
 /// Runs all works and succeeds with the report, as Markdown; `tell` hears what is being done.
-pub fn run(options: &Options, restic: &Path, runs: usize, tell: &dyn Fn(&str)) -> Result<String> {
+pub fn run(
+    options: &Options,
+    works: &[Work],
+    restic: &Path,
+    runs: usize,
+    tell: &dyn Fn(&str),
+) -> Result<String> {
     let directory = &options.directory;
     let programs = [
         Program::new(Side::Restic, restic, directory)?,
@@ -22,11 +28,10 @@ pub fn run(options: &Options, restic: &Path, runs: usize, tell: &dyn Fn(&str)) -
     ];
     let sets: Vec<_> = [DataSet::Large, DataSet::Small]
         .into_iter()
-        .filter(|set| options.works.iter().any(|work| work.set == *set))
+        .filter(|set| works.iter().any(|work| work.set == *set))
         .collect();
     let sources = sets.iter().map(|set| prepare(*set, options, tell)).collect::<Result<Vec<_>>>()?;
-    let mut rows: Vec<_> = options
-        .works
+    let mut rows: Vec<_> = works
         .iter()
         .map(|work| Row { work: *work, restic: Rounds::default(), pillion: Rounds::default() })
         .collect();
@@ -111,7 +116,7 @@ impl Round<'_> {
 
     /// One work by one program, looked at afterwards: what it took, and for a backup the repository's bytes.
     fn measure(&self, work: Work, program: &Program) -> Result<(measure::Measured, Option<f64>)> {
-        let measured = perform(program, work.step, self.source).with_context(|| format!("{work}"))?;
+        let measured = perform(program, work.step, &self.source.path).with_context(|| format!("{work}"))?;
         (self.tell)(&format!(
             "round {} {work}: {} {:.2} s, CPU {:.2} s, peak {} MiB",
             self.number,
@@ -127,8 +132,8 @@ impl Round<'_> {
 }
 
 /// Does a step with a program, measured, and verifies what a restore wrote.
-pub fn perform(program: &Program, step: Step, source: &Source) -> Result<measure::Measured> {
-    let mut command = program.command_for(step, &source.path);
+pub fn perform(program: &Program, step: Step, source: &Path) -> Result<measure::Measured> {
+    let mut command = program.command_for(step, source);
     let measured = measure::run(&mut command, &program.log())?;
     if step == Step::Restore {
         verify_restored(program, source)?;
@@ -137,7 +142,7 @@ pub fn perform(program: &Program, step: Step, source: &Source) -> Result<measure
 }
 
 /// Compares what lies restored with the source. See [`Program::remove`] for why it stays there.
-pub fn verify_restored(program: &Program, source: &Source) -> Result<()> {
-    let inside = source.path.strip_prefix("/").context("the bench's directory is an absolute path")?;
-    verify::same(&source.path, &program.restored().join(inside)).context("compare what was restored")
+pub fn verify_restored(program: &Program, source: &Path) -> Result<()> {
+    let inside = source.strip_prefix("/").context("the bench's directory is an absolute path")?;
+    verify::same(source, &program.restored().join(inside)).context("compare what was restored")
 }

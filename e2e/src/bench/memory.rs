@@ -18,8 +18,8 @@ use super::program::{Program, Side, remove_restored};
 use super::work::{Step, Work};
 use super::{Options, machine};
 
-const BACKUP_LIMIT_BYTES: u64 = 64 << 20;
-const RESTORE_LIMIT_BYTES: u64 = 96 << 20;
+pub(super) const BACKUP_LIMIT_BYTES: u64 = 64 << 20;
+pub(super) const RESTORE_LIMIT_BYTES: u64 = 96 << 20;
 
 /// What a run in a group showed.
 #[derive(Debug)]
@@ -34,12 +34,12 @@ struct Outcome {
 }
 
 /// Runs all works and succeeds with the report and whether every one of them passed.
-pub fn run(options: &Options, tell: &dyn Fn(&str)) -> Result<(String, bool)> {
+pub fn run(options: &Options, works: &[Work], tell: &dyn Fn(&str)) -> Result<(String, bool)> {
     let version = Version::of_this_machine()?;
     let program = Program::new(Side::Pillion, &options.pillion, &options.directory)?;
     let mut outcomes = Vec::new();
     for set in [DataSet::Large, DataSet::Small] {
-        if !options.works.iter().any(|work| work.set == set) {
+        if !works.iter().any(|work| work.set == set) {
             continue;
         }
         let source = prepare(set, options, tell)?;
@@ -47,7 +47,7 @@ pub fn run(options: &Options, tell: &dyn Fn(&str)) -> Result<(String, bool)> {
         program.begin(None)?;
         for step in Step::ALL {
             let work = Work { set, step };
-            if !options.works.contains(&work) && step != Step::First {
+            if !works.contains(&work) && step != Step::First {
                 continue;
             }
             let outcome = run_step(version, &program, work, &source)?;
@@ -95,7 +95,7 @@ fn run_step(version: Version, program: &Program, work: Work, source: &Source) ->
         result,
     };
     if work.step == Step::Restore && outcome.result.is_ok() {
-        verify_restored(program, source)?;
+        verify_restored(program, &source.path)?;
     }
     Ok(outcome)
 }

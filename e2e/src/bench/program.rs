@@ -3,6 +3,7 @@
 //! Each program has its own repository and cache directory. Nothing of the caller's environment reaches it:
 //! default options are what is measured.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use super::data::remove_directory_if_there;
 use super::measure;
 use super::work::Step;
+use crate::servers::{FOREIGN, RepositoryAccess};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -38,13 +40,21 @@ pub struct Program {
     place: PathBuf,
     /// What was restored in earlier rounds.
     aside: PathBuf,
+    /// Where the repository is, if not in a directory.
+    store: Option<RepositoryAccess>,
 }
 
 impl Program {
     pub fn new(side: Side, binary: &Path, directory: &Path) -> Result<Self> {
         ensure!(binary.is_file(), "{} is missing: there is no file {}", side.noun(), binary.display());
         let binary = binary.canonicalize()?;
-        Ok(Self { side, binary, place: directory.join(side.noun()), aside: aside(directory) })
+        Ok(Self { side, binary, place: directory.join(side.noun()), aside: aside(directory), store: None })
+    }
+
+    /// The same program, with its repository in a store.
+    #[must_use]
+    pub fn with_store(self, access: RepositoryAccess) -> Self {
+        Self { store: Some(access), ..self }
     }
 
     /// The first line the program says of its version: restic knows the verb, others the flag.
@@ -59,6 +69,22 @@ impl Program {
 
     pub fn repository(&self) -> PathBuf {
         self.place.join("repository")
+    }
+
+    /// Where this program's files are, its own to use.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    pub fn store(&self) -> Option<&RepositoryAccess> {
+        self.store.as_ref()
+    }
+
+    fn location(&self) -> OsString {
+        match &self.store {
+            Some(store) => store.location.clone().into(),
+            None => self.repository().into(),
+        }
     }
 
     pub fn restored(&self) -> PathBuf {
@@ -82,7 +108,7 @@ impl Program {
         let mut command = self.with_repository();
         command.arg("init");
         if let Some(other) = like {
-            command.arg("--copy-chunker-params").arg("--from-repo").arg(other.repository());
+            command.arg("--copy-chunker-params").arg("--from-repo").arg(other.location());
             command.arg("--from-password-file").arg(other.password());
         }
         measure::run(&mut command, &self.log()).context("create the repository")?;
@@ -112,19 +138,26 @@ impl Program {
 
     fn with_repository(&self) -> Command {
         let mut command = self.command();
-        command.arg("-r").arg(self.repository());
+        command.arg("-r").arg(self.location());
+        if let Some(store) = &self.store {
+            command.arg("--cacert").arg(&store.ca);
+        }
         command.arg("--cache-dir").arg(self.place.join("cache"));
         command.arg("-p").arg(self.password());
         command
     }
 
-    fn command(&self) -> Command {
+    /// Without a repository.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.binary);
         for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("RESTIC_") || text.starts_with("PILLION_") || text.starts_with("GO") {
+            let upper = name.to_string_lossy().to_uppercase();
+            if FOREIGN.iter().chain(&["PILLION_", "GO"]).any(|foreign| upper.starts_with(foreign)) {
                 command.env_remove(&name);
             }
+        }
+        if let Some(store) = &self.store {
+            command.envs(store.variables.iter().map(|(name, value)| (name, value)));
         }
         command
     }

@@ -48,7 +48,11 @@ pub fn render(rows: &[Row]) -> String {
 
 fn column(text: &mut String, row: &Row, figure: impl Fn(&Measured) -> f64) {
     let of = |rounds: &Rounds| median(&rounds.measured.iter().map(&figure).collect::<Vec<_>>());
-    let (theirs, ours) = (of(&row.restic), of(&row.pillion));
+    compared(text, of(&row.restic), of(&row.pillion));
+}
+
+/// Three cells: restic's figure, ours, and how many times ours goes into restic's.
+pub(super) fn compared(text: &mut String, theirs: f64, ours: f64) {
     // A program that ends within the clock's grain has no ratio worth printing.
     let ratio = if ours > 0.0 { format!("{:.1}", theirs / ours) } else { "–".to_owned() };
     write!(text, " | {} | {} | {ratio}", rounded(theirs), rounded(ours))
@@ -56,7 +60,7 @@ fn column(text: &mut String, row: &Row, figure: impl Fn(&Measured) -> f64) {
 }
 
 /// Three digits or so, as many as a measurement carries.
-fn rounded(value: f64) -> String {
+pub(super) fn rounded(value: f64) -> String {
     match value {
         v if v < 10.0 => format!("{v:.2}"),
         v if v < 100.0 => format!("{v:.1}"),
@@ -65,7 +69,7 @@ fn rounded(value: f64) -> String {
 }
 
 /// The middle one; of an even number the mean of the middle two.
-fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {

@@ -1,4 +1,5 @@
-//! The command line of the bench: `compare` with stock restic, or `memory` for our side in a memory cgroup.
+//! The command line of the bench: `compare` with stock restic, `store` the same against a server, or `memory` for our
+//! side in a memory cgroup.
 //!
 //! The report goes to standard output and beside the data, as Markdown; what is being done goes to standard error.
 
@@ -7,7 +8,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use pillion_e2e::bench::{Options, compare, memory, work::Work};
+use pillion_e2e::bench::{Options, compare, memory, store, work::Work};
+use pillion_e2e::servers::{Kind, Security};
 
 #[derive(Debug, Parser)]
 #[command(about = "Runs pillion and stock restic side by side and prints what each took")]
@@ -22,6 +24,8 @@ enum Job {
     Compare {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
         /// Rounds; each one does every work with both programs
         #[arg(long, env = "BENCH_RUNS", default_value_t = 3)]
         runs: usize,
@@ -33,6 +37,22 @@ enum Job {
     Memory {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        only: Only,
+    },
+    /// Both programs in turns against a server on this machine, with 1 GB of mixed files; counts requests
+    Store {
+        #[command(flatten)]
+        common: Common,
+        /// Rounds; each one does every step with both programs
+        #[arg(long, env = "BENCH_RUNS", default_value_t = 3)]
+        runs: usize,
+        /// The store
+        #[arg(long, env = "BENCH_SERVER", default_value = "versity")]
+        server: Kind,
+        /// How it is spoken to; Azure and B2 are always spoken to over TLS
+        #[arg(long, env = "BENCH_SECURITY", default_value = "plain")]
+        security: Security,
     },
 }
 
@@ -41,10 +61,7 @@ struct Common {
     /// Where data, repositories and reports lie
     #[arg(long, env = "BENCH_DIR", default_value = "target/bench")]
     directory: PathBuf,
-    /// Works to do, all by default, such as small-first,large-restore
-    #[arg(long, env = "BENCH_ONLY", value_delimiter = ',')]
-    only: Vec<String>,
-    /// Size of the data, of 2 GB and 200,000 files
+    /// Size of the data, of 2 GB and 200,000 files (of 1 GB of mixed ones)
     #[arg(long, env = "BENCH_SCALE", default_value_t = 1.0)]
     scale: f64,
     /// What the data is made from
@@ -55,22 +72,32 @@ struct Common {
     pillion: PathBuf,
 }
 
+#[derive(Args, Debug)]
+struct Only {
+    /// Works to do, all by default, such as small-first,large-restore
+    #[arg(long, env = "BENCH_ONLY", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+impl Only {
+    fn works(&self) -> Result<Vec<Work>> {
+        // An empty BENCH_ONLY arrives as one empty name.
+        let names: Vec<_> = self.only.iter().filter(|name| !name.is_empty()).collect();
+        if names.is_empty() {
+            return Ok(Work::all());
+        }
+        names.into_iter().map(|name| name.parse()).collect()
+    }
+}
+
 impl Common {
     fn resolve(self) -> Result<Options> {
         std::fs::create_dir_all(&self.directory)
             .with_context(|| format!("create {}", self.directory.display()))?;
-        // An empty BENCH_ONLY arrives as one empty name.
-        let names: Vec<_> = self.only.iter().filter(|name| !name.is_empty()).collect();
-        let works = if names.is_empty() {
-            Work::all()
-        } else {
-            names.into_iter().map(|name| name.parse()).collect::<Result<_>>()?
-        };
         Ok(Options {
             directory: self.directory.canonicalize()?,
             seed: self.seed,
             scale: self.scale,
-            works,
             pillion: self.pillion,
         })
     }
@@ -78,19 +105,29 @@ impl Common {
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().job {
-        Job::Compare { common, runs, restic } => {
+        Job::Compare { common, only, runs, restic } => {
             let options = common.resolve()?;
-            let report = compare::run(&options, &restic, runs.max(1), &tell)?;
+            let report = compare::run(&options, &only.works()?, &restic, runs.max(1), &tell)?;
             publish(&options.directory.join("compare.md"), &report)?;
             Ok(ExitCode::SUCCESS)
         }
-        Job::Memory { common } => {
+        Job::Memory { common, only } => {
             let options = common.resolve()?;
-            let (report, passed) = memory::run(&options, &tell)?;
+            let (report, passed) = memory::run(&options, &only.works()?, &tell)?;
             publish(&options.directory.join("memory.md"), &report)?;
-            Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(exit_code(passed))
+        }
+        Job::Store { common, runs, server, security } => {
+            let options = common.resolve()?;
+            let (report, passed) = store::run(&options, server, security, runs.max(1), &tell)?;
+            publish(&options.directory.join("store.md"), &report)?;
+            Ok(exit_code(passed))
         }
     }
+}
+
+fn exit_code(passed: bool) -> ExitCode {
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[expect(clippy::print_stderr, reason = "standard output carries the report alone")]

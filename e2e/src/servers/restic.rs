@@ -10,7 +10,16 @@ use super::{Credentials, Kind, Security, Server};
 pub const RESTIC_PASSWORD: &str = "password of the tests";
 
 /// Settings of the caller's environment that restic, or a client in it, would take for its own.
-const FOREIGN: [&str; 7] = ["RESTIC_", "AWS_", "AZURE_", "B2_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+pub const FOREIGN: [&str; 7] = ["RESTIC_", "AWS_", "AZURE_", "B2_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+/// What a repository in a server is opened with, in the words and variables of stock restic.
+#[derive(Clone, Debug)]
+pub struct RepositoryAccess {
+    pub location: String,
+    pub variables: Vec<(&'static str, String)>,
+    /// For `--cacert`.
+    pub ca: PathBuf,
+}
 
 impl Server {
     /// restic with the repository below `prefix` of the bucket (or container), to be given a verb. It keeps no cache:
@@ -28,7 +37,14 @@ impl Server {
                 command.env_remove(&name);
             }
         }
-        command.env("RESTIC_PASSWORD", RESTIC_PASSWORD).arg("--no-cache").arg("--cacert").arg(self.ca());
+        let access = self.access(user, bucket, prefix);
+        command.env("RESTIC_PASSWORD", RESTIC_PASSWORD).envs(access.variables);
+        command.arg("--no-cache").arg("--cacert").arg(access.ca).arg("--repo").arg(access.location);
+        command
+    }
+
+    /// The repository below `prefix` of the bucket (or container) as stock restic reaches it.
+    pub fn access(&self, user: &Credentials, bucket: &str, prefix: &str) -> RepositoryAccess {
         let (repository, id, secret) = match self.kind() {
             Kind::Azurite => (format!("azure:{bucket}:/{prefix}"), "AZURE_ACCOUNT_NAME", "AZURE_ACCOUNT_KEY"),
             Kind::B2 => (format!("b2:{bucket}:/{prefix}"), "B2_ACCOUNT_ID", "B2_ACCOUNT_KEY"),
@@ -38,16 +54,16 @@ impl Server {
                 "AWS_SECRET_ACCESS_KEY",
             ),
         };
-        command.env(id, &user.id).env(secret, &user.secret);
+        let mut variables = vec![(id, user.id.clone()), (secret, user.secret.clone())];
         if matches!(self.kind(), Kind::Azurite | Kind::B2) {
             // Neither takes an endpoint: both ask for the vendor's names over TLS, and both take a proxy.
-            command.env("HTTPS_PROXY", self.vendor_proxy());
+            variables.push(("HTTPS_PROXY", self.vendor_proxy()));
         }
-        command.arg("--repo").arg(repository);
-        command
+        RepositoryAccess { location: repository, variables, ca: self.ca().to_owned() }
     }
 
-    fn restic_binary(&self) -> PathBuf {
+    /// The stock restic that has a client for this kind of store.
+    pub fn restic_binary(&self) -> PathBuf {
         match (self.kind(), std::env::var_os("PILLION_TEST_RESTIC")) {
             // Newer ones of Debian have no client for it.
             (Kind::Azurite, _) => super::tool("restic-with-azure/usr/bin/restic"),
