@@ -33,10 +33,16 @@ const AGENT_REQUESTS_MAX: usize = 8;
 /// How often each is asked: a method and what it is about, like `PUT data`.
 type Counts = BTreeMap<String, usize>;
 
-/// Counts the steps of both programs and of the agent, and succeeds with a table, as Markdown.
-pub fn count(options: &Options, mixture: &Mixture, kind: Kind, tell: &dyn Fn(&str)) -> Result<String> {
+/// Counts the steps of both programs and of the agent, and succeeds with a table, as Markdown, and whether the agent
+/// keeps to its bound.
+pub fn count(
+    options: &Options,
+    mixture: &Mixture,
+    kind: Kind,
+    tell: &dyn Fn(&str),
+) -> Result<(String, bool)> {
     if matches!(kind, Kind::Azurite | Kind::B2) {
-        return Ok("Requests are counted of S3 only.\n".to_owned());
+        return Ok(("Requests are counted of S3 only.\n".to_owned(), true));
     }
     let server = Server::start(kind, Security::Plain);
     let proxy = Proxy::start(server.endpoint());
@@ -58,11 +64,13 @@ pub fn count(options: &Options, mixture: &Mixture, kind: Kind, tell: &dyn Fn(&st
     let asked = unchanged_run_of_agent(&through(&proxy, &server, agent, AGENT), &proxy, mixture)?;
     let total: usize = asked.values().sum();
     columns.push(("unchanged run: agent".to_owned(), asked));
-    let verdict = if total <= AGENT_REQUESTS_MAX { "reached" } else { "MISSED" };
-    Ok(format!(
+    let reached = total <= AGENT_REQUESTS_MAX;
+    let verdict = if reached { "reached" } else { "MISSED" };
+    let text = format!(
         "{}\n- unchanged run of the agent: {total} requests, of {AGENT_REQUESTS_MAX}: {verdict}\n",
         render(&columns)
-    ))
+    );
+    Ok((text, reached))
 }
 
 /// The same program, asking the proxy in the server's place.
