@@ -31,7 +31,6 @@ use crate::error::Result;
 use crate::event::{Event, Progress, Reporter};
 use crate::format::id::Id;
 use crate::index::Index;
-use crate::limits;
 use crate::lock::{self, Lock};
 use crate::repository::Repository;
 use bits::Bits;
@@ -149,12 +148,7 @@ fn run(
         progress,
         damaged: Bits::new(index.len()),
         used: Bits::new(index.len()),
-        connections: repository
-            .store
-            .backend()
-            .max_connections()
-            .max(repository.settings.workers)
-            .min(limits::MAX_CHECK_CONNECTIONS),
+        connections: repository.loading_threads(),
         index: Arc::new(index),
     };
     check.step("check all packs");

@@ -81,8 +81,8 @@ pub const MAX_DIRECTORY_ENTRIES: usize = 1_000_000;
 /// Bytes of packs that `check` has in memory at once, over all threads.
 pub const CHECK_BUFFER_BYTES: usize = 24 * MIB;
 
-/// Threads of `check` that wait for the store at once: each has a zstd context and a tree of its own.
-pub const MAX_CHECK_CONNECTIONS: usize = 8;
+/// Threads of a check or a restore, which wait for the store by turns: each has a zstd context and buffers of its own.
+pub const MAX_LOADING_THREADS: usize = 8;
 
 /// Paths that `check` names; more are counted.
 pub const MAX_AFFECTED_PATHS: usize = 1_000;

@@ -102,6 +102,13 @@ impl Repository {
         Self { store, ..self.clone() }
     }
 
+    /// How many threads load and open blobs: as many as the store is worth asking at once, since each of them waits for
+    /// it by turns.
+    pub fn loading_threads(&self) -> usize {
+        let connections = self.store.backend().max_connections();
+        connections.max(self.settings.workers).clamp(1, limits::MAX_LOADING_THREADS)
+    }
+
     /// For cutting files as this repository cuts them.
     pub fn tables(&self) -> Tables {
         Tables::new(self.config.chunker_polynomial).expect("the config was checked when it was decoded")

@@ -247,7 +247,7 @@ fn open_existing(options: &Options) -> Result<Directory> {
 impl Run<'_> {
     /// Does all the work up to the last directory's metadata.
     fn work(&self, tree: &Id, mut trees: BlobReader) -> Result<()> {
-        let workers = self.repository.settings.workers.max(1);
+        let workers = self.repository.loading_threads();
         let worked = std::thread::scope(|scope| {
             // Whatever ends the walk, the workers must not wait for more.
             let _closing = CloseQueue(&self.queue);

@@ -139,19 +139,18 @@ fn read(body: &Body, take: &mut dyn FnMut(&[u8])) -> Result<(), String> {
     }
 }
 
-/// The file, read while it is sent. One that is shorter than it was ends the stream with an error.
+/// The file, read while it is sent, where it is sent: it was just written, and a thread for each reader would cost more
+/// memory than the pieces. One that is shorter than it was ends the stream with an error.
 fn file_pieces(path: Arc<Path>, size_bytes: u64) -> BoxStream<'static, io::Result<Bytes>> {
     let pieces = stream::try_unfold((None, 0), move |(file, sent_bytes)| {
-        let path = Arc::clone(&path);
-        async move {
-            if sent_bytes == size_bytes {
-                return Ok(None);
-            }
-            let read = move || read_piece(file, &path, size_bytes - sent_bytes);
-            let (file, piece) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
-            let sent_bytes = sent_bytes + piece.len() as u64;
-            Ok(Some((piece, (Some(file), sent_bytes))))
-        }
+        let piece = match sent_bytes == size_bytes {
+            true => Ok(None),
+            false => read_piece(file, &path, size_bytes - sent_bytes).map(|(file, piece)| {
+                let sent_bytes = sent_bytes + piece.len() as u64;
+                Some((piece, (Some(file), sent_bytes)))
+            }),
+        };
+        std::future::ready(piece)
     });
     pieces
         .map(|piece: io::Result<Bytes>| piece.map_err(|e| io::Error::other(Unusable(e.to_string()))))
