@@ -223,19 +223,19 @@ fn a_check_is_told_nothing_by_the_cache() {
     for kind in [FileKind::Index, FileKind::Snapshot, FileKind::Pack] {
         let scene = Scene::new();
         scene.run();
-        let repository = fixture::open_with(scene.bench.store.clone(), scene.cache(ROOM_BYTES));
-        let options = || crate::check::Options {
-            lock: None,
-            read_data: crate::check::ReadData::Suspicious,
-            snapshots: None,
+        let check = |repository: &Repository| {
+            let (read_data, lock, snapshots) = (crate::check::ReadData::Suspicious, None, None);
+            let options = crate::check::Options { lock, read_data, snapshots };
+            crate::check::check(repository, &options, &Silent, &Progress::default()).unwrap()
         };
-        let errors =
-            || crate::check::check(&repository, &options(), &Silent, &Progress::default()).unwrap().errors;
-        assert_eq!(errors(), 0);
+        let repository = fixture::open_with(scene.bench.store.clone(), scene.cache(ROOM_BYTES));
+        assert!(check(&repository).is_sound());
         for name in scene.stored(kind) {
             scene.bench.store.damage(&FileName::new(kind, &name).unwrap(), |bytes| bytes[40] ^= 1);
         }
-        assert!(errors() > 0, "{kind:?}");
+        let found = check(&repository);
+        assert!(!found.is_sound(), "{kind:?}");
+        assert_eq!(found, check(&fixture::open(scene.bench.store.clone())), "{kind:?}");
     }
 }
 
