@@ -44,7 +44,7 @@ pub const MAX_QUEUED_READS: usize = 512;
 pub const MAX_DEPTH: usize = 2_048;
 
 /// A buffer is given back to the system when a blob made it larger than this.
-pub const KEPT_BUFFER_BYTES: usize = 2 * MIB;
+pub const KEPT_BUFFER_BYTES: usize = MIB;
 
 /// Packs on their way into the store at once, each a file of a pack's size in the spool.
 pub const MAX_UPLOADS: usize = 5;
@@ -102,7 +102,7 @@ pub const RESTORE_RANGE_BYTES: u32 = 4 * MIB as u32;
 pub const RESTORE_GAP_BYTES: u32 = 64 * KIB as u32;
 
 /// Loaded ranges and opened blobs at once, over all workers of a restore.
-pub const RESTORE_BUFFER_BYTES: usize = 32 * MIB;
+pub const RESTORE_BUFFER_BYTES: usize = 24 * MIB;
 
 /// Directories of a target kept open. With the files below it stays far from the usual limit of 1,024 handles.
 pub const MAX_OPEN_DIRECTORIES: usize = 256;

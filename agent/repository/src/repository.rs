@@ -152,7 +152,12 @@ impl Repository {
     }
 
     pub fn encode_file(&self, kind: FileKind, json: &[u8]) -> Vec<u8> {
-        file::encode(kind, json, &self.key, self.config.version, self.settings.compression)
+        self.encode_written(kind, &|out| out.write_all(json))
+    }
+
+    /// The same of JSON that is written, each time alike.
+    pub fn encode_written(&self, kind: FileKind, json: file::Json<'_>) -> Vec<u8> {
+        file::encode_written(kind, json, &self.key, self.config.version, self.settings.compression)
     }
 
     pub fn load_snapshot(&self, id: &Id) -> Result<Snapshot> {

@@ -195,8 +195,7 @@ impl Worker<'_, '_> {
         let position = work.reserve();
         if cut >= MIN_CHUNK_BYTES && run.queue.reserve_chunk(cut) {
             work.open.fetch_add(1, Ordering::Relaxed);
-            let mut content = run.queue.spare_buffer();
-            content.extend_from_slice(&self.buffer[..cut]);
+            let content = run.queue.copy(&self.buffer[..cut]);
             run.queue.push_chunk(ChunkJob { content, position, file: Arc::clone(work) });
         } else {
             let id = self.sealing.store(run, BlobKind::Data, &self.buffer[..cut])?;

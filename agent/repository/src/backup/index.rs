@@ -4,6 +4,7 @@
 //! loses at most what no index file names yet, so the first file is written soon and each later one at twice the
 //! distance.
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -93,10 +94,12 @@ async fn write(repository: &Repository, packs: Vec<NamedPack>) -> Result<()> {
         // A single pack with more blobs than that still needs a file.
         let (now, later) = rest.split_at(fits.count().max(1));
         rest = later;
-        let mut encoder = index_file::Encoder::default();
-        now.iter().for_each(|(pack, entries)| encoder.push(*pack, entries));
-        let sealed = Bytes::from(repository.encode_file(FileKind::Index, &encoder.finish()));
+        let packs = || now.iter().map(|(pack, entries)| (*pack, &entries[..]));
+        let json = |out: &mut dyn Write| index_file::encode(packs(), out);
+        let sealed = Bytes::from(repository.encode_written(FileKind::Index, &json));
         let id = Id::of(&sealed);
+        // The lock may have been lost meanwhile, and a future is dropped only where it waits.
+        repository.store.check_cancelled()?;
         backend.save(&file_name(FileKind::Index, &id), Body::Bytes(sealed.clone())).await?;
         let kept = repository.kept().clone();
         let _without_it = spawn_blocking(move || kept.keep(FileKind::Index, &id, &sealed)).await;

@@ -22,8 +22,8 @@ pub(super) enum Job {
 struct State {
     chunks: VecDeque<ChunkJob>,
     chunk_bytes: usize,
-    /// Buffers of chunks that are done, for the next ones.
-    spare: Vec<Vec<u8>>,
+    /// The buffer of a chunk that is done, for the next one.
+    spare: Vec<u8>,
     reads: VecDeque<ReadJob>,
     scans: Vec<ScanJob>,
     working: usize,
@@ -93,17 +93,24 @@ impl Queue {
         }
     }
 
-    /// An empty buffer for a chunk that was reserved.
-    pub(super) fn spare_buffer(&self) -> Vec<u8> {
-        self.state().spare.pop().unwrap_or_default()
+    /// A copy of a chunk that was reserved.
+    pub(super) fn copy(&self, chunk: &[u8]) -> Vec<u8> {
+        let mut content = std::mem::take(&mut self.state().spare);
+        content.clear();
+        // A buffer that grows by doubling would hold twice what is counted.
+        content.reserve_exact(chunk.len());
+        content.extend_from_slice(chunk);
+        content
     }
 
-    /// The bytes of a queued chunk are free again.
-    pub(super) fn release_chunk(&self, mut content: Vec<u8>) {
+    /// The bytes of a queued chunk are free again. One buffer is kept, the largest: more would be held beside what
+    /// is counted.
+    pub(super) fn release_chunk(&self, content: Vec<u8>) {
         let mut state = self.state();
         state.chunk_bytes -= content.len();
-        content.clear();
-        state.spare.push(content);
+        if content.capacity() > state.spare.capacity() {
+            state.spare = content;
+        }
     }
 
     /// The next job, when there is one; `None` when all is done or the queue was stopped. Who took a job

@@ -4,17 +4,23 @@
 //! compressed; a first byte `{` or `[` says that it is not compressed. The config never is. Packs and key files
 //! have other forms and never come here.
 
+use std::io::{self, Write};
+
 use pillion_backend::FileKind;
 
 use super::Invalid;
 use super::blob::Compression;
 use super::config::Version;
-use super::crypto::{IV_BYTES, MasterKey, OVERHEAD_BYTES};
+use super::crypto::{IV_BYTES, MasterKey};
 use super::frame::{Compressor, Decompressor};
 use crate::limits;
 
 /// The first byte of compressed JSON.
 const COMPRESSED: u8 = 2;
+
+/// Writes the JSON of a file, each time the same: an index is never in memory as a whole, so it is written once to be
+/// counted and once to be stored.
+pub type Json<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
 
 /// The bytes to store for `json`; their hash is the name of the file.
 pub fn encode(
@@ -24,16 +30,42 @@ pub fn encode(
     version: Version,
     compression: Compression,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(OVERHEAD_BYTES + json.len());
-    out.resize(IV_BYTES, 0);
+    encode_written(kind, &|out| out.write_all(json), key, version, compression)
+}
+
+/// The same of JSON that is written.
+pub fn encode_written(
+    kind: FileKind,
+    json: Json<'_>,
+    key: &MasterKey,
+    version: Version,
+    compression: Compression,
+) -> Vec<u8> {
+    let mut out = vec![0; IV_BYTES];
     if kind == FileKind::Config || version == Version::One {
-        out.extend_from_slice(json);
+        json(&mut out).expect("a Vec takes every write");
     } else {
+        let mut count = Count(0);
+        json(&mut count).expect("counting succeeds");
         out.push(COMPRESSED);
-        Compressor::new(compression.level()).append(json, &mut out);
+        Compressor::new(compression.level()).append_written(count.0, &mut out, json);
     }
     key.seal_in_place(&mut out, 0);
     out
+}
+
+/// Counts what is written.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// How many bytes a file of this kind may have, stored or decoded. Of packs only parts are read.
@@ -72,6 +104,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::crypto::OVERHEAD_BYTES;
 
     const JSON: &[u8] =
         br#"{"time":"2024-01-01T00:00:00Z","tree":"x","x":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}"#;
@@ -119,6 +152,18 @@ mod tests {
         let frame = zstd::stream::encode_all(&text[..], 3).unwrap();
         let stored = sealed(&[&[COMPRESSED], &frame[..]].concat());
         assert_eq!(decode(FileKind::Index, &stored, &key()).unwrap(), text);
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_is_stored_as_what_is_there_at_once() {
+        let text = JSON.repeat(20_000);
+        let in_pieces = |out: &mut dyn Write| text.chunks(1_000).try_for_each(|piece| out.write_all(piece));
+        let sealed = encode_written(FileKind::Index, &in_pieces, &key(), Version::Two, Compression::Auto);
+        assert_eq!(decode(FileKind::Index, &sealed, &key()).unwrap(), text);
+        let mut opened = sealed.clone();
+        let plain = key().open_in_place(&mut opened).unwrap();
+        let stated = zstd::zstd_safe::get_frame_content_size(&plain[1..]).unwrap();
+        assert_eq!(stated, Some(text.len() as u64), "other programs take their memory by it");
     }
 
     #[test]

@@ -5,8 +5,9 @@
 //! whoever wrote it: memory is taken for what the caller allows, never for what the frame asks.
 
 use std::fmt;
-use std::io::Cursor;
+use std::io::{self, Cursor, Write};
 
+use zstd::zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 use super::Invalid;
@@ -91,6 +92,21 @@ impl Compressor {
         self.context.compress2(&mut place, plain).expect("a frame fits into the bound libzstd gives for it");
     }
 
+    /// Appends one frame that holds the `content_bytes` which `write` writes, however long they are never in memory
+    /// together.
+    pub fn append_written(
+        &mut self,
+        content_bytes: u64,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) {
+        self.set_level(self.level.number());
+        self.context.set_pledged_src_size(Some(content_bytes)).expect("no frame is begun");
+        let mut frame = Frame { context: &mut self.context, out };
+        write(&mut frame).expect("a Vec takes every write");
+        frame.push(&[], ZSTD_EndDirective::ZSTD_e_end);
+    }
+
     /// Whether at least a quarter of the samples does not compress.
     fn is_noisy(&mut self, plain: &[u8]) -> bool {
         if plain.len() < 2 * SAMPLE_BYTES {
@@ -112,6 +128,40 @@ impl Compressor {
     fn set_level(&mut self, level: i32) {
         let parameter = CParameter::CompressionLevel(level);
         self.context.set_parameter(parameter).expect("libzstd knows its own parameters");
+    }
+}
+
+/// A frame in the making, at the end of a buffer.
+struct Frame<'a> {
+    context: &'a mut CCtx<'static>,
+    out: &'a mut Vec<u8>,
+}
+
+impl Frame<'_> {
+    fn push(&mut self, content: &[u8], directive: ZSTD_EndDirective) {
+        let mut input = InBuffer::around(content);
+        loop {
+            self.out.reserve(PIECE_BYTES);
+            let start = self.out.len();
+            let mut output = OutBuffer::around_pos(&mut *self.out, start);
+            let left = self.context.compress_stream2(&mut output, &mut input, directive);
+            let left = left.expect("the content is as long as was said before");
+            let is_taken = input.pos() == content.len();
+            if is_taken && (left == 0 || directive == ZSTD_EndDirective::ZSTD_e_continue) {
+                return;
+            }
+        }
+    }
+}
+
+impl Write for Frame<'_> {
+    fn write(&mut self, content: &[u8]) -> io::Result<usize> {
+        self.push(content, ZSTD_EndDirective::ZSTD_e_continue);
+        Ok(content.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

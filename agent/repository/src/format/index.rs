@@ -7,7 +7,7 @@
 mod usual;
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::num::NonZeroU32;
 
 use serde::Deserialize;
@@ -188,59 +188,31 @@ impl<'de> Element<'de> for BlobList<'_> {
     }
 }
 
-/// The JSON of an index in the making: packs are added as they become durable.
-#[derive(Debug)]
-pub struct Encoder {
-    json: Vec<u8>,
-    blobs: usize,
-}
-
-impl Default for Encoder {
-    fn default() -> Self {
-        Self { json: b"{\"packs\":[".to_vec(), blobs: 0 }
-    }
-}
-
-impl Encoder {
-    pub fn push(&mut self, pack: Id, blobs: &[PackEntry]) {
-        if self.json.ends_with(b"}") {
-            self.json.push(b',');
-        }
-        self.write(format_args!("{{\"id\":\"{pack}\",\"blobs\":["));
+/// Writes the JSON of an index that names these packs, with the newline that restic's encoder ends it with.
+pub fn encode<'a>(
+    packs: impl IntoIterator<Item = (Id, &'a [PackEntry])>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    out.write_all(b"{\"packs\":[")?;
+    for (number, (pack, blobs)) in packs.into_iter().enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        write!(out, "{comma}{{\"id\":\"{pack}\",\"blobs\":[")?;
         for (position, blob) in blobs.iter().enumerate() {
             let comma = if position == 0 { "" } else { "," };
             let PackEntry { kind, id, offset, length, uncompressed_length } = blob;
-            self.write(format_args!(
-                "{comma}{{\"id\":\"{id}\",\"type\":\"{}\",\"offset\":{offset},\"length\":{length}",
-                kind.noun()
-            ));
+            let kind = kind.noun();
+            write!(
+                out,
+                "{comma}{{\"id\":\"{id}\",\"type\":\"{kind}\",\"offset\":{offset},\"length\":{length}"
+            )?;
             if let Some(length) = uncompressed_length {
-                self.write(format_args!(",\"uncompressed_length\":{length}"));
+                write!(out, ",\"uncompressed_length\":{length}")?;
             }
-            self.json.push(b'}');
+            out.write_all(b"}")?;
         }
-        self.json.extend_from_slice(b"]}");
-        self.blobs += blobs.len();
+        out.write_all(b"]}")?;
     }
-
-    /// How many blobs were pushed, for the limit of one file.
-    pub fn blobs(&self) -> usize {
-        self.blobs
-    }
-
-    pub fn is_empty(&self) -> bool {
-        !self.json.ends_with(b"}")
-    }
-
-    /// The JSON, with the newline restic's encoder ends it with.
-    pub fn finish(mut self) -> Vec<u8> {
-        self.json.extend_from_slice(b"]}\n");
-        self.json
-    }
-
-    fn write(&mut self, text: fmt::Arguments<'_>) {
-        self.json.write_fmt(text).expect("a Vec takes every write");
-    }
+    out.write_all(b"]}\n")
 }
 
 #[cfg(test)]
@@ -258,6 +230,12 @@ mod tests {
         Ok(packs)
     }
 
+    fn encoded(packs: &[(Id, Vec<PackEntry>)]) -> String {
+        let mut json = Vec::new();
+        encode(packs.iter().map(|(pack, blobs)| (*pack, &blobs[..])), &mut json).unwrap();
+        String::from_utf8(json).unwrap()
+    }
+
     fn with_blob(blob: &str) -> String {
         format!(r#"{{"packs":[{{"id":"{ID}","blobs":[{blob}]}}]}}"#)
     }
@@ -271,14 +249,12 @@ mod tests {
             length: 40,
             uncompressed_length: NonZeroU32::new(uncompressed),
         };
-        assert_eq!(Encoder::default().finish(), b"{\"packs\":[]}\n");
-        let mut encoder = Encoder::default();
-        encoder.push(ID.parse().unwrap(), &[blob(BlobKind::Data, 0), blob(BlobKind::Tree, 9)]);
-        assert_eq!(encoder.blobs(), 2);
+        assert_eq!(encoded(&[]), "{\"packs\":[]}\n");
+        let json = encoded(&[(ID.parse().unwrap(), vec![blob(BlobKind::Data, 0), blob(BlobKind::Tree, 9)])]);
         let expected = with_blob(&format!(
             r#"{{"id":"{ID}","type":"data","offset":5,"length":40}},{{"id":"{ID}","type":"tree","offset":5,"length":40,"uncompressed_length":9}}"#
         ));
-        assert_eq!(String::from_utf8(encoder.finish()).unwrap(), expected + "\n");
+        assert_eq!(json, expected + "\n");
     }
 
     #[test]
@@ -312,13 +288,7 @@ mod tests {
         #[test]
         fn what_is_encoded_is_decoded_and_no_truncation_is(packs in prop::collection::vec((any::<[u8; 32]>(), entries()), 0..5), cut in any::<prop::sample::Index>()) {
             let packs: Vec<_> = packs.into_iter().map(|(id, blobs)| (Id::from_bytes(id), blobs)).collect();
-            let mut encoder = Encoder::default();
-            prop_assert!(encoder.is_empty());
-            for (pack, blobs) in &packs {
-                encoder.push(*pack, blobs);
-            }
-            prop_assert_eq!(encoder.is_empty(), packs.is_empty());
-            let json = String::from_utf8(encoder.finish()).unwrap();
+            let json = encoded(&packs);
             prop_assert_eq!(collect(&json).unwrap(), packs);
             // The last byte is only the newline.
             prop_assert!(collect(&json[..cut.index(json.len() - 1)]).is_err());
@@ -326,9 +296,7 @@ mod tests {
 
         #[test]
         fn no_change_panics(entries in entries(), position in any::<prop::sample::Index>(), byte: u8) {
-            let mut encoder = Encoder::default();
-            encoder.push(Id::default(), &entries);
-            let mut json = encoder.finish();
+            let mut json = encoded(&[(Id::default(), entries)]).into_bytes();
             let position = position.index(json.len());
             json[position] = byte;
             let _ = decode(&json, &mut |_, _| {});

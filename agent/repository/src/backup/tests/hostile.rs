@@ -104,9 +104,9 @@ fn plant(bench: &Bench, plain: &[u8], seal: impl FnOnce(&Repository, &[u8]) -> (
     pack::encode_header(&[entry], repository.key(), &mut pack);
     let pack_id = Id::of(&pack);
     bench.store.put_raw(&file_name(FileKind::Pack, &pack_id), pack);
-    let mut encoder = index_file::Encoder::default();
-    encoder.push(pack_id, &[entry]);
-    repository.save_file(FileKind::Index, &encoder.finish()).unwrap();
+    let mut index = Vec::new();
+    index_file::encode([(pack_id, &[entry][..])], &mut index).unwrap();
+    repository.save_file(FileKind::Index, &index).unwrap();
     let snapshot = Snapshot { tree: id, ..bench.run().snapshot };
     repository
         .save_file(FileKind::Snapshot, &Snapshot { time: later(&snapshot), ..snapshot }.encode())

@@ -58,9 +58,9 @@ fn another_copy_of_a_broken_blob_is_found() {
     let runtime = fixture.repository.store.runtime();
     let name = file_name(FileKind::Pack, &copy);
     runtime.block_on(fixture.backend.save(&name, Body::from(sealed))).unwrap();
-    let mut json = index::Encoder::default();
-    json.push(copy, &[blob]);
-    fixture.repository.save_file(FileKind::Index, &json.finish()).unwrap();
+    let mut json = Vec::new();
+    index::encode([(copy, &[blob][..])], &mut json).unwrap();
+    fixture.repository.save_file(FileKind::Index, &json).unwrap();
     fixture.restore_whole(&options);
     assert_same(&fixture.target(), &fixture.source());
 }
