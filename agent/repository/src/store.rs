@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -150,8 +151,17 @@ impl Store {
         Ok(ids)
     }
 
+    /// `None` where the call took longer: it may have had its effect, or still have it in a moment.
+    pub fn within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = backend::Result<T>>,
+    ) -> Result<Option<T>> {
+        self.wait(async { tokio::time::timeout(limit, call).await.ok().transpose() })
+    }
+
     /// Lets time pass without keeping a cancelled job waiting.
-    pub fn sleep(&self, duration: std::time::Duration) -> Result<()> {
+    pub fn sleep(&self, duration: Duration) -> Result<()> {
         self.wait(async {
             tokio::time::sleep(duration).await;
             Ok(())

@@ -1,18 +1,22 @@
 //! Makes a new repository, so that of several who try at once exactly one succeeds.
 //!
 //! The config decides: whoever's config is in the store has made the repository. Where the store can save a
-//! file only if it is absent, it picks the winner; elsewhere the smallest key ID does. Nobody keeps a master
-//! key that was not read back from the store: the result of `init` is opened like any other repository.
+//! file only if it is absent, it picks the winner. Elsewhere the last one to save a config does, and everybody knows
+//! after a while who that was: between the last look and the end of a save there is less time than between a save
+//! and the look that follows it. That most leave the field to the smallest key ID before only saves them the trouble.
+//! Nobody keeps a master key that was not read back from the store: the result of `init` is opened like any other
+//! repository.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pillion_backend::{Body, Entry, ErrorKind, FileKind, FileName};
+use pillion_backend::{Backend, Body, Entry, ErrorKind, FileKind, FileName};
 
 use super::{Repository, Settings};
 use crate::error::{Error, Result};
 use crate::format::config::{Config, Version};
 use crate::format::crypto::{MasterKey, fill_random};
-use crate::format::file;
+use crate::format::file::{self, max_bytes};
 use crate::format::id::Id;
 use crate::format::key::{Cost, KeyFile};
 use crate::format::polynomial::Polynomial;
@@ -25,12 +29,18 @@ const DEAD_INIT_AGE: Duration = Duration::from_secs(3600);
 /// What making a repository takes. Tests, which make thousands, take less.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// How long two whom the store cannot tell apart wait for each other's key to show.
+    /// How long those whom the store cannot tell apart wait for each other's files to show.
     settle: Duration,
+    /// What a look for a config and its saving may take together, tries again included: not more than `settle`.
+    save_max: Duration,
     key_cost: Cost,
 }
 
-const USUAL_PACE: Pace = Pace { settle: Duration::from_secs(2), key_cost: Cost::USUAL };
+const USUAL_PACE: Pace =
+    Pace { settle: Duration::from_secs(3), save_max: Duration::from_secs(3), key_cost: Cost::USUAL };
+
+/// A store that is too slow so many times is too slow.
+const SLOW_SAVES_MAX: u32 = 10;
 
 /// Who makes the repository, for the key file.
 #[derive(Clone, Debug)]
@@ -83,7 +93,12 @@ fn init_at(
     }
     super::refuse_old_layout(store)?;
     store.create()?;
-    clear_dead_init(store)?;
+    if !store.list(FileKind::Snapshot)?.is_empty() || !store.list(FileKind::Pack)?.is_empty() {
+        return Err(Error::HalfRepository { location: store.location() });
+    }
+    let other_keys = store.list(FileKind::Key)?;
+    // Our own clock may be wrong, and is asked first all the same: a key of ours would be in the others' way.
+    refuse_living(store, &other_keys, Some(SystemTime::now()))?;
 
     let master_key = MasterKey::random();
     let random = || Polynomial::random(&mut random_number).expect("irreducible ones are common");
@@ -100,9 +115,12 @@ fn init_at(
         file::encode(FileKind::Config, &config.encode(), &master_key, config.version, compression);
 
     let saved = store.save(&key_name, Body::from(key_file.clone()));
-    let tried = saved.and_then(|()| match keeps_what_is_there(store, &key_name, key_file)? {
-        true => write_new_config(store, &sealed_config),
-        false => write_config_of_smallest_key(store, pace.settle, &key_id, &sealed_config),
+    let tried = saved.and_then(|()| {
+        clear_dead_init(store, &key_name, &other_keys)?;
+        match keeps_what_is_there(store, &key_name, key_file)? {
+            true => write_new_config(store, &sealed_config),
+            false => write_config_of_smallest_key(store, pace, &key_id, &sealed_config),
+        }
     });
     match (tried, store.load_if_present(&FileName::config())) {
         // What counts is what is there: the answer to our own save may have been lost on its way.
@@ -153,39 +171,68 @@ fn write_new_config(store: &Store, sealed_config: &[u8]) -> Result<()> {
     }
 }
 
-/// Puts our config into the store, unless another's counts.
-fn write_config_of_smallest_key(
-    store: &Store,
-    settle: Duration,
-    own_key: &Id,
-    sealed_config: &[u8],
-) -> Result<()> {
+/// Puts our config into the store, unless another's counts. Returns when no other's can come any more.
+fn write_config_of_smallest_key(store: &Store, pace: Pace, own_key: &Id, sealed_config: &[u8]) -> Result<()> {
     let is_smallest = || Ok::<_, Error>(store.list_ids(FileKind::Key)?.first() == Some(own_key));
-    if !is_smallest()? {
-        return Ok(());
+    for _ in 0..SLOW_SAVES_MAX {
+        if !is_smallest()? {
+            return Ok(());
+        }
+        store.sleep(pace.settle)?;
+        if !is_smallest()? {
+            return Ok(());
+        }
+        let saved = store.within(pace.save_max, save_first_config(store.backend(), sealed_config));
+        // A save that was given up or has failed may be there all the same: it is looked for in the next round, or by
+        // whoever called.
+        if !matches!(saved, Ok(None)) {
+            store.sleep(pace.settle)?;
+            return saved.map(|_| ());
+        }
     }
-    store.sleep(settle)?;
-    if !is_smallest()? || store.load_if_present(&FileName::config())?.is_some() {
-        return Ok(());
-    }
-    store.save(&FileName::config(), Body::from(sealed_config.to_vec()))
+    Err(Error::Refused(format!(
+        "the store takes longer than {} s to save a small file: who makes the repository cannot be decided",
+        pace.save_max.as_secs()
+    )))
 }
 
-/// Refuses where somebody's repository may be; removes the keys of an `init` that died before its config.
-fn clear_dead_init(store: &Store) -> Result<()> {
-    let keys = store.list(FileKind::Key)?;
-    let holds_data = || -> Result<bool> {
-        Ok(!store.list(FileKind::Snapshot)?.is_empty() || !store.list(FileKind::Pack)?.is_empty())
-    };
-    let now = SystemTime::now();
-    let is_dead = |entry: &Entry| {
-        let age = entry.modified.and_then(|modified| now.duration_since(modified).ok());
-        age.is_some_and(|age| age > DEAD_INIT_AGE)
-    };
-    if holds_data()? || !keys.iter().all(is_dead) {
-        return Err(Error::HalfRepository { location: store.location() });
+/// Saves the config where none is to be seen. Whether it is ours that is there, this does not tell.
+async fn save_first_config(backend: &Arc<dyn Backend>, sealed_config: &[u8]) -> pillion_backend::Result<()> {
+    let (config, body) = (FileName::config(), Body::from(sealed_config.to_vec()));
+    match backend.load(&config, max_bytes(FileKind::Config) as u64).await {
+        Err(e) if e.kind == ErrorKind::NotFound => {}
+        found => return found.map(|_| ()),
     }
-    keys.iter().try_for_each(|entry| store.remove(&entry.file))
+    // A store that was taken for one that overwrites may be better than that: the answer to our question can be lost.
+    let saved = match backend.can_save_new() {
+        true => backend.save_new(&config, body.clone()).await,
+        false => return backend.save(&config, body).await,
+    };
+    match saved {
+        Err(e) if e.kind == ErrorKind::AlreadyExists => Ok(()),
+        Err(e) if e.kind == ErrorKind::Unsupported => backend.save(&config, body).await,
+        saved => saved,
+    }
+}
+
+/// Removes the keys of an `init` that died before its config. How old they are is told by the store's own clock, in
+/// which our key was saved just now.
+fn clear_dead_init(store: &Store, own_key: &FileName, others: &[Entry]) -> Result<()> {
+    if others.is_empty() {
+        return Ok(());
+    }
+    let own = store.list(FileKind::Key)?.into_iter().find(|entry| entry.file == *own_key);
+    refuse_living(store, others, own.and_then(|own| own.modified))?;
+    others.iter().try_for_each(|entry| store.remove(&entry.file))
+}
+
+/// Refuses where one of these keys may be somebody's who is about to save a config.
+fn refuse_living(store: &Store, keys: &[Entry], now: Option<SystemTime>) -> Result<()> {
+    let age = |entry: &Entry| now?.duration_since(entry.modified?).ok();
+    match keys.iter().all(|entry| age(entry).is_some_and(|age| age > DEAD_INIT_AGE)) {
+        true => Ok(()),
+        false => Err(Error::HalfRepository { location: store.location() }),
+    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,29 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Condvar, Mutex};
 
 use pillion_backend::Operation;
 use pillion_backend::fault::{Call, Fault, Rule};
 use pillion_backend::mem::Mem;
+use pillion_backend::retry::{Policy, Retry};
 
 use super::super::fixture;
 use super::*;
 
-const QUICK: Pace = Pace { settle: Duration::ZERO, key_cost: Cost::NONE };
+const QUICK: Pace = Pace { settle: Duration::ZERO, save_max: Duration::from_secs(60), key_cost: Cost::NONE };
 
 fn creator() -> Creator {
     Creator { hostname: "test".to_owned(), username: "test".to_owned() }
 }
 
-fn init_on(backend: impl pillion_backend::Backend) -> Result<Repository> {
+fn init_on(backend: impl Backend) -> Result<Repository> {
+    init_at_pace(QUICK, backend)
+}
+
+fn init_at_pace(pace: Pace, backend: impl Backend) -> Result<Repository> {
     init_at(
-        QUICK,
+        pace,
         Form::default(),
         &fixture::store(backend),
         fixture::PASSWORD,
@@ -35,7 +42,7 @@ struct Stage {
 enum Actor {
     Working,
     Waiting,
-    /// Has waited for the others' keys to show: goes on when nobody else can.
+    /// Has saved a config and waits for the others' to show: goes on when nobody else can.
     Settling,
     Called,
     Done,
@@ -90,9 +97,9 @@ fn race(store: &Mem, actors: usize, choose: impl FnMut(&[usize]) -> usize) {
                 let (stage, store) = (Arc::clone(&stage), store.clone());
                 scope.spawn(move || {
                     let faulty = Fault::new(store);
-                    let (hook_stage, looks) = (Arc::clone(&stage), Mutex::new(0));
+                    let (hook_stage, has_saved) = (Arc::clone(&stage), AtomicBool::new(false));
                     faulty.before_each(move |call| {
-                        hook_stage.wait_for_turn(number, waits_as(&call, &looks));
+                        hook_stage.wait_for_turn(number, waits_as(&call, &has_saved));
                         std::future::ready(())
                     });
                     let result = init_on(faulty);
@@ -118,20 +125,16 @@ fn race(store: &Mem, actors: usize, choose: impl FnMut(&[usize]) -> usize) {
     }
 }
 
-/// The second look at the keys after our own was saved is the one that time was given for.
-fn waits_as(call: &Call, looks: &Mutex<u32>) -> Actor {
-    let mut looks = looks.lock().unwrap();
-    match (call.operation, call.kind) {
-        (Operation::Save, Some(FileKind::Key)) => *looks = 1,
-        (Operation::List, Some(FileKind::Key)) if *looks > 0 => *looks += 1,
+/// The look at the config after our own was saved is the one that time was given for. What is waited for before saves
+/// trouble and decides nothing: it is as if there were no time.
+fn waits_as(call: &Call, has_saved: &AtomicBool) -> Actor {
+    let is_config = call.kind == Some(FileKind::Config);
+    match call.operation {
+        Operation::Save if is_config => has_saved.store(true, SeqCst),
+        Operation::Load if is_config && has_saved.swap(false, SeqCst) => return Actor::Settling,
         _ => {}
     }
-    if *looks == 3 {
-        *looks += 1;
-        Actor::Settling
-    } else {
-        Actor::Waiting
-    }
+    Actor::Waiting
 }
 
 fn stores() -> [Mem; 3] {
@@ -209,4 +212,90 @@ fn nothing_is_made_where_somebody_s_repository_may_be() {
     check(name(FileKind::Snapshot), 2 * DEAD_INIT_AGE);
     check(name(FileKind::Pack), 2 * DEAD_INIT_AGE);
     check(name(FileKind::Key), DEAD_INIT_AGE / 2);
+}
+
+const SOMEBODY_S: &[u8] = b"another's config";
+
+/// Somebody else's config appears while ours is being saved, and what `rest` says happens before ours arrives.
+fn overtaken<F>(store: &Mem, rest: impl Fn() -> F + Send + Sync + Clone + 'static) -> Fault<Mem>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let faulty = Fault::new(store.clone());
+    let stored = store.clone();
+    faulty.before_each(move |call| {
+        let is_ours = call.operation == Operation::Save && call.kind == Some(FileKind::Config);
+        if is_ours {
+            stored.put_raw(&FileName::config(), SOMEBODY_S);
+        }
+        let rest = rest.clone();
+        async move {
+            if is_ours {
+                rest().await;
+            }
+        }
+    });
+    faulty
+}
+
+fn assert_lost(store: &Mem, result: &Result<Repository>) {
+    assert!(matches!(result, Err(Error::AlreadyInitialized { .. })), "{result:?}");
+    assert_eq!(store.files(), BTreeMap::from([(FileName::config(), SOMEBODY_S.into())]));
+}
+
+#[test]
+fn a_config_that_is_held_up_does_not_overwrite_another_that_counts_by_then() {
+    let pace = Pace { save_max: Duration::from_millis(50), ..QUICK };
+    for store in [Mem::without_save_new(), Mem::with_false_save_new()] {
+        let faulty = overtaken(&store, || tokio::time::sleep(Duration::from_secs(20)));
+        assert_lost(&store, &init_at_pace(pace, faulty));
+    }
+}
+
+#[test]
+fn a_store_that_is_always_too_slow_is_told_and_left_as_it_was() {
+    let pace = Pace { save_max: Duration::from_millis(5), ..QUICK };
+    let store = Mem::without_save_new();
+    let faulty = Fault::new(store.clone());
+    faulty.add(Rule::from_nth(1).of(Operation::Save).on(FileKind::Config).never_answers());
+    let result = init_at_pace(pace, faulty);
+    assert!(matches!(&result, Err(Error::Refused(why)) if why.contains("longer")), "{result:?}");
+    assert_eq!(store.files(), BTreeMap::new());
+}
+
+#[test]
+fn a_store_that_decides_does_so_although_its_answer_to_our_question_was_lost() {
+    let store = Mem::new();
+    let faulty = overtaken(&store, || std::future::ready(()));
+    // The second save of the key is the question.
+    faulty.add(Rule::nth(2).of(Operation::Save).on(FileKind::Key).fails(ErrorKind::Unavailable));
+    let policy = Policy { first_delay: Duration::ZERO, ..Policy::default() };
+    let retried = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&retried);
+    let result = init_on(Retry::new(faulty, policy, Box::new(move |_, _| seen.store(true, SeqCst))));
+    assert!(retried.load(SeqCst));
+    assert_lost(&store, &result);
+}
+
+#[test]
+fn how_old_a_key_is_does_not_depend_on_the_clock_of_who_asks() {
+    let name = file_name(FileKind::Key, &Id::of(b"something"));
+    // The store's clock is a day behind ours or ahead of it; somebody's key was saved a moment ago.
+    for store_s_now in [SystemTime::now() - 24 * DEAD_INIT_AGE, SystemTime::now() + 24 * DEAD_INIT_AGE] {
+        let store = Mem::new();
+        store.put_raw(&name, "something");
+        store.set_modified(&name, store_s_now);
+        let faulty = Fault::new(store.clone());
+        let (aged, somebody_s) = (store.clone(), name.clone());
+        faulty.before_each(move |_| {
+            for file in aged.files().keys().filter(|file| **file != somebody_s) {
+                aged.set_modified(file, store_s_now);
+            }
+            std::future::ready(())
+        });
+        let files = store.files();
+        let refused = init_on(faulty);
+        assert!(matches!(refused, Err(Error::HalfRepository { .. })), "{refused:?}");
+        assert_eq!(store.files(), files);
+    }
 }
