@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod agent;
+pub mod allocator;
 pub mod cli;
 pub mod duration;
 pub mod environment;

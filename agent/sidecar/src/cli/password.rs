@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::global::Options;
+use crate::allocator;
 use crate::environment::Environment;
 use pillion_backend::secret::Secret;
 
@@ -75,8 +76,11 @@ fn from_command(command: &str) -> Result<Secret, Failure> {
         split_words(command).map_err(|problem| Failure::new(format!("the password command: {problem}")))?;
     let (program, arguments) =
         words.split_first().ok_or_else(|| Failure::new("the password command is empty"))?;
-    let run = Command::new(program).args(arguments).stdin(Stdio::inherit()).stderr(Stdio::inherit()).output();
-    let output = run.map_err(|e| Failure::new(format!("run the password command {program:?}: {e}")))?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    allocator::unset(&mut command);
+    let output =
+        command.output().map_err(|e| Failure::new(format!("run the password command {program:?}: {e}")))?;
     let printed = Zeroizing::new(output.stdout);
     if !output.status.success() {
         return Err(Failure::new(format!("the password command {program:?} failed: {}", output.status)));

@@ -77,6 +77,22 @@ fn an_interrupted_stream_ends_with_130_and_its_command_ends_too() {
     assert!(scene.files("locks").is_empty());
 }
 
+#[test]
+fn the_allocator_is_told_to_give_back_memory_unless_the_user_told_it_something_and_commands_are_not() {
+    let scene = Scene::new();
+    let script =
+        r#"tr '\0' '\n' < /proc/$PPID/environ | grep GLIBC_TUNABLES; echo "${GLIBC_TUNABLES-unset}""#;
+    let arguments = ["backup", "--stdin-filename", "out", "--stdin-from-command", "--", "sh", "-c", script];
+    let stored = |command: &mut Command| {
+        assert!(command.output().unwrap().status.success());
+        scene.ok(&["dump", "latest", "/out"])
+    };
+    let ours = "GLIBC_TUNABLES=glibc.malloc.arena_max=1\nunset\n";
+    assert_eq!(stored(&mut scene.command(arguments)), ours);
+    let user_s = stored(scene.command(arguments).env("GLIBC_TUNABLES", "glibc.malloc.check=0"));
+    assert_eq!(user_s, "GLIBC_TUNABLES=glibc.malloc.check=0\nglibc.malloc.check=0\n");
+}
+
 pub(crate) fn signal(process: u32, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap();
     assert!(sent.success());

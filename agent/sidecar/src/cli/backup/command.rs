@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 
 use super::sources::Input;
+use crate::allocator;
 use crate::cli::failure::Failure;
 
 /// Starts the command. What is returned second waits for its end, and fails if that was no success.
@@ -21,6 +22,7 @@ pub(super) fn start(words: &[PathBuf], stop: CancellationToken) -> Result<(Outpu
     let shown = program.display().to_string();
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    allocator::unset(&mut command);
     let mut child = command.spawn().map_err(|e| Failure::new(format!("run the command {shown}: {e}")))?;
     let from = child.stdout.take().expect("its standard output was made a pipe");
     let child = Arc::new(Running { child: Mutex::new(child) });
