@@ -125,30 +125,19 @@ impl Cache {
     pub fn open(options: Options) -> Self {
         let Options { directory, max_bytes, guest_bytes, fallback, tell } = options;
         let spools = directory.join(SPOOL);
-        let shared = |standing, spools, owner, max_bytes, tell| Shared {
-            standing,
-            directory: directory.clone(),
-            spools,
-            owner,
-            budget: Mutex::new(Budget::new(max_bytes)),
-            freed: Notify::new(),
-            repositories: Mutex::default(),
-            loading: Default::default(),
-            tell,
-            told: AtomicBool::new(false),
-        };
         let opened = match make_directory(&spools).and_then(|()| lock_owner(&directory.join(OWNER))) {
             Ok(Some(owner)) => {
                 spool::sweep(&spools);
-                let opened = shared(Standing::Owner, spools, Some(owner), max_bytes, tell);
-                opened.take_stock();
-                opened
+                let owned = Shared::new(Standing::Owner, directory, spools, max_bytes, tell);
+                let owned = Shared { owner: Some(owner), ..owned };
+                owned.take_stock();
+                owned
             }
-            Ok(None) => shared(Standing::Guest, spools, None, guest_bytes.min(max_bytes), tell),
+            Ok(None) => Shared::new(Standing::Guest, directory, spools, guest_bytes.min(max_bytes), tell),
             Err(e) => {
                 let why = format!("the cache cannot be used: {}: {e}", directory.display());
                 tell(&why);
-                shared(Standing::Unusable(why), fallback, None, u64::MAX, tell)
+                Shared::new(Standing::Unusable(why), directory, fallback, u64::MAX, tell)
             }
         };
         Self(Arc::new(opened))
@@ -156,18 +145,8 @@ impl Cache {
 
     /// Nothing is kept; packs grow in directories below `spools`, as many as it takes.
     pub fn absent(spools: PathBuf) -> Self {
-        Self(Arc::new(Shared {
-            standing: Standing::Absent,
-            directory: PathBuf::new(),
-            spools,
-            owner: None,
-            budget: Mutex::new(Budget::new(u64::MAX)),
-            freed: Notify::new(),
-            repositories: Mutex::default(),
-            loading: Default::default(),
-            tell: Arc::new(|_| {}),
-            told: AtomicBool::new(true),
-        }))
+        let absent = Shared::new(Standing::Absent, PathBuf::new(), spools, u64::MAX, Arc::new(|_| {}));
+        Self(Arc::new(absent))
     }
 
     pub fn standing(&self) -> &Standing {
@@ -273,6 +252,21 @@ impl Key {
 }
 
 impl Shared {
+    fn new(standing: Standing, directory: PathBuf, spools: PathBuf, max_bytes: u64, tell: Tell) -> Self {
+        Self {
+            standing,
+            directory,
+            spools,
+            owner: None,
+            budget: Mutex::new(Budget::new(max_bytes)),
+            freed: Notify::new(),
+            repositories: Mutex::default(),
+            loading: Default::default(),
+            tell,
+            told: AtomicBool::new(false),
+        }
+    }
+
     fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().expect("no thread panics with it")
     }
