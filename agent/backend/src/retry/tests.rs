@@ -117,6 +117,18 @@ async fn tries_are_bounded_in_time_counted_from_the_first_failure() {
     assert!((6..=22).contains(&fault.calls().len()), "{} calls", fault.calls().len());
 }
 
+#[tokio::test(start_paused = true)]
+async fn by_default_a_store_may_be_away_for_a_quarter_of_an_hour_and_no_longer() {
+    let (retry, fault, waits) = retrying(Policy::default());
+    fault.add(Rule::from_nth(1).fails(ErrorKind::Unavailable));
+    let start = Instant::now();
+    retry.load(&index(1), 1).await.unwrap_err();
+    let minutes = start.elapsed().as_secs_f64() / 60.0;
+    // The wait that would have ended later is not begun: a minute, and half of one by chance.
+    assert!((13.5..=15.0).contains(&minutes), "{minutes}");
+    assert!(waits.lock().unwrap().len() < 30, "no storm: {waits:?}");
+}
+
 #[test]
 fn waits_grow_to_their_bound_and_never_overflow() {
     for failures in [1, 4, 31, 32, 33, 64, 1000, u32::MAX] {
