@@ -11,6 +11,7 @@ use pillion_e2e::servers::{Kind, Rights, Security, shared};
 
 use super::{Store, assert_same};
 use crate::scene::Scene;
+use crate::sources::signal;
 
 /// A store behind a proxy, and a source of many packs.
 struct Bad {
@@ -129,6 +130,37 @@ fn an_outage_in_the_middle_of_a_backup_is_ridden_out() {
     let asked = bad.proxy.asked();
     let whole = asked.last().unwrap().at - asked[0].at;
     assert!(whole >= outage, "the backup went on after {whole:?}");
+    bad.assert_whole();
+}
+
+#[test]
+fn a_backup_killed_at_any_request_leaves_what_was_there_and_the_next_one_is_whole() {
+    let bad = Bad::new(36 << 20);
+    bad.store.ok(&bad.scene, &["init"]);
+    bad.store.ok(&bad.scene, &["backup", bad.scene.source().to_str().unwrap()]);
+    let mut killed = 0;
+    for last_request in [2, 5, 7, 8, 9, 10, 12] {
+        let process = Arc::new(std::sync::Mutex::new(None));
+        let (victim, count) = (Arc::clone(&process), AtomicUsize::new(0));
+        bad.proxy.set(move |_| {
+            // Waits until the process is known.
+            let victim = victim.lock().unwrap();
+            if count.fetch_add(1, Ordering::Relaxed) == last_request {
+                signal(victim.expect("it asks"), "KILL");
+            }
+            None
+        });
+        let mut locked = process.lock().unwrap();
+        let mut child = bad.store.command(&bad.scene, &bad.backup()).spawn().unwrap();
+        *locked = Some(child.id());
+        drop(locked);
+        killed += usize::from(child.wait().unwrap().code().is_none());
+        bad.proxy.heal();
+        bad.store.ok(&bad.scene, &["unlock", "--remove-all"]);
+        bad.store.restic(&["check", "--read-data"]);
+    }
+    assert!(killed >= 5, "{killed} of the runs were killed");
+    bad.store.ok(&bad.scene, &bad.backup());
     bad.assert_whole();
 }
 
