@@ -103,8 +103,8 @@ impl S3 {
         credentials: &S3Credentials,
         options: &S3Options,
     ) -> Result<Self, String> {
-        let address = Address::new(location, options);
-        let identity = Identity::new(credentials, address.region(), &transfer)?;
+        let address = Address::new(location, options)?;
+        let identity = Identity::new(credentials, &address, &transfer)?;
         let shown = Location::S3(location.clone()).to_string();
         Ok(Self { transfer, identity, address: RwLock::new(address), shown })
     }

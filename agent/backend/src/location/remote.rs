@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use reqwest::Url;
+
 use super::prefix::Prefix;
 
 /// A server that speaks S3.
@@ -50,6 +52,10 @@ impl Endpoint {
         };
         if !is_host(host) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
             return Err("the endpoint is no host with or without a port");
+        }
+        // Some that are made of the right characters are none: 10.0.0.256, or a broken international name.
+        if Url::parse(&format!("https://{authority}")).is_err() {
+            return Err("the endpoint's host is no name and no address");
         }
         Ok(Self { security, authority: authority.to_owned() })
     }

@@ -17,6 +17,8 @@ pub(super) struct Address {
     endpoint: Endpoint,
     bucket: String,
     region: String,
+    /// Of the bucket where its name is in the host, else of the server.
+    base: Url,
     is_in_host: bool,
     aws: Option<Aws>,
 }
@@ -29,7 +31,8 @@ struct Aws {
 }
 
 impl Address {
-    pub(super) fn new(location: &S3Location, options: &S3Options) -> Self {
+    /// The error is a sentence about the settings.
+    pub(super) fn new(location: &S3Location, options: &S3Options) -> Result<Self, String> {
         let host = location.endpoint.host().to_ascii_lowercase();
         let (aws, of_host) = read_aws_host(&host);
         let is_aws = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
@@ -42,25 +45,33 @@ impl Address {
             BucketLookup::Host => true,
             BucketLookup::Path => false,
         };
-        Self {
-            endpoint: location.endpoint.clone(),
-            bucket: location.bucket.clone(),
-            region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
-            is_in_host,
-            aws,
+        let region = region.unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        if !is_region_name(&region) {
+            return Err("the region has a character that no region's name has".to_owned());
         }
+        let (endpoint, bucket) = (location.endpoint.clone(), location.bucket.clone());
+        let base = base(&endpoint, aws.as_ref(), &region, is_in_host.then_some(&*bucket))?;
+        Ok(Self { endpoint, bucket, region, base, is_in_host, aws })
     }
 
     pub(super) fn region(&self) -> &str {
         &self.region
     }
 
-    /// Takes over a region the store named. `false` where that is no news.
+    /// Where a role's token is exchanged, where that is not below `amazonaws.com`.
+    pub(super) fn token_service(&self) -> Option<String> {
+        let is_china = self.endpoint.host().to_ascii_lowercase().ends_with(".amazonaws.com.cn");
+        is_china.then(|| format!("https://sts.{}.amazonaws.com.cn", self.region))
+    }
+
+    /// Takes over a region the store named. `false` where that is no news, or no region.
     pub(super) fn move_to(&mut self, region: &str) -> bool {
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if region == self.region || region.is_empty() || !region.chars().all(is_name) {
+        if region == self.region || !is_region_name(region) {
             return false;
         }
+        let bucket = self.is_in_host.then_some(&*self.bucket);
+        let Ok(base) = base(&self.endpoint, self.aws.as_ref(), region, bucket) else { return false };
+        self.base = base;
         region.clone_into(&mut self.region);
         true
     }
@@ -72,17 +83,7 @@ impl Address {
 
     /// The URL of an object, or of the bucket.
     pub(super) fn url(&self, name: Option<&str>, query: &[(&'static str, String)]) -> Url {
-        let authority = match &self.aws {
-            Some(aws) => format!("s3.{}.{}", self.region, aws.domain),
-            None => self.endpoint.authority.clone(),
-        };
-        let endpoint = Endpoint { authority, ..self.endpoint.clone() };
-        let base = endpoint.to_string();
-        let mut url = Url::parse(&base).expect("an endpoint is a URL");
-        if self.is_in_host {
-            let host = format!("{}.{}", self.bucket, endpoint.host());
-            url.set_host(Some(&host)).expect("a bucket's name before a host makes a host");
-        }
+        let mut url = self.base.clone();
         let bucket = if self.is_in_host { "" } else { self.bucket.as_str() };
         let path = match (bucket, name) {
             ("", None) => String::new(),
@@ -98,6 +99,40 @@ impl Address {
         }
         url
     }
+}
+
+/// What a URL begins with. The bucket is given where its name is part of the host.
+fn base(endpoint: &Endpoint, aws: Option<&Aws>, region: &str, bucket: Option<&str>) -> Result<Url, String> {
+    let authority = match aws {
+        Some(aws) => format!("s3.{region}.{}", aws.domain),
+        None => endpoint.authority.clone(),
+    };
+    let endpoint = Endpoint { authority, ..endpoint.clone() };
+    let no_host = |host: &str| format!("{host} is no host's name: look at the endpoint and the region");
+    let mut url = Url::parse(&endpoint.to_string()).map_err(|_| no_host(endpoint.host()))?;
+    let Some(bucket) = bucket else { return Ok(url) };
+    if url.domain().is_none() {
+        return Err(
+            "an address of numbers has no room for the bucket's name before it: -o s3.bucket-lookup=path \
+                    puts it after it"
+                .to_owned(),
+        );
+    }
+    let host = format!("{bucket}.{}", endpoint.host());
+    // Where the bucket's name makes an address of the host, that is another server.
+    match url.set_host(Some(&host)) {
+        Ok(()) if url.domain().is_some() => Ok(url),
+        _ => Err(format!(
+            "{host} is no host's name: -o s3.bucket-lookup=path puts the bucket's name after the host"
+        )),
+    }
+}
+
+/// It becomes part of a host and of what is signed.
+fn is_region_name(region: &str) -> bool {
+    const MAX_REGION_BYTES: usize = 63;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !region.is_empty() && region.len() <= MAX_REGION_BYTES && region.chars().all(is_plain)
 }
 
 /// The parts of a host that AWS has for a region, or for finding one out: `s3.amazonaws.com`,
@@ -141,7 +176,7 @@ mod tests {
 
     fn address(location: &str, options: &S3Options) -> Address {
         match Location::parse(location).unwrap() {
-            Location::S3(s3) => Address::new(&s3, options),
+            Location::S3(s3) => Address::new(&s3, options).unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -190,10 +225,21 @@ mod tests {
         let mut aws = address("s3:s3.amazonaws.com/b", &S3Options::default());
         assert!(aws.move_to("eu-central-1") && !aws.move_to("eu-central-1"));
         assert_eq!(aws.url(None, &[]).as_str(), "https://b.s3.eu-central-1.amazonaws.com/");
-        assert!(!aws.move_to("evil.example.com/"), "a region is no host");
+        for no_region in ["evil.example.com/", "", "xn--a", "a.evil.example.com#"] {
+            assert!(!aws.move_to(no_region), "{no_region}");
+        }
         let mut other = address("s3:http://h:1/b", &S3Options::default());
         assert!(other.move_to("eu-central-1"));
         assert_eq!(other.url(None, &[]).as_str(), "http://h:1/b");
+    }
+
+    #[test]
+    fn a_token_is_exchanged_within_the_partition_of_the_bucket() {
+        let service = |location| address(location, &S3Options::default()).token_service();
+        let china = "https://sts.cn-north-1.amazonaws.com.cn";
+        assert_eq!(service("s3:s3.cn-north-1.amazonaws.com.cn/b").as_deref(), Some(china));
+        assert_eq!(service("s3:s3.eu-west-1.amazonaws.com/b"), None);
+        assert_eq!(service("s3:minio.example.com/b"), None);
     }
 
     #[test]
@@ -209,6 +255,35 @@ mod tests {
                 constraint,
                 "{location}"
             );
+        }
+    }
+    #[test]
+    fn settings_that_make_no_url_are_refused_with_what_is_wrong() {
+        let refused = |location: &str, options: &S3Options| match Location::parse(location).unwrap() {
+            Location::S3(s3) => Address::new(&s3, options).unwrap_err(),
+            other => panic!("{other:?}"),
+        };
+        let region = |name: &str| S3Options { region: Some(name.to_owned()), ..S3Options::default() };
+        let in_host = S3Options { bucket_lookup: BucketLookup::Host, ..S3Options::default() };
+        for (location, options, words) in [
+            (
+                "s3:http://127.0.0.1:9000/bucket",
+                &in_host,
+                "an address of numbers has no room for the bucket's",
+            ),
+            ("s3:http://[::1]:9000/bucket", &in_host, "an address of numbers has no room for the bucket's"),
+            ("s3:http://h:1/xn--a", &in_host, "xn--a.h is no host's name"),
+            (
+                "s3:s3.amazonaws.com/xn--a",
+                &S3Options::default(),
+                "is no host's name: -o s3.bucket-lookup=path",
+            ),
+            ("s3:s3.amazonaws.com/b", &region("xn--a"), "s3.xn--a.amazonaws.com is no host's name"),
+            ("s3:s3.amazonaws.com/b", &region("a/b"), "the region has a character"),
+            ("s3:http://h:1/b", &region("a\nb"), "the region has a character"),
+        ] {
+            let said = refused(location, options);
+            assert!(said.contains(words), "{location}: {said}");
         }
     }
 }

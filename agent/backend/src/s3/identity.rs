@@ -19,6 +19,8 @@ use crate::credentials::S3Credentials;
 use crate::remote::{Answer, Failed};
 use crate::transfer::{Connector, RETRY, Transfer, Unexchanged};
 
+use super::address::Address;
+
 /// What is shown of words that have no form.
 const MAX_WORDS: usize = 300;
 
@@ -48,12 +50,17 @@ pub(super) struct Signer {
 
 impl Identity {
     /// The error is a sentence about the settings.
-    pub(super) fn new(source: &S3Credentials, region: &str, transfer: &Transfer) -> Result<Self, String> {
+    pub(super) fn new(
+        source: &S3Credentials,
+        address: &Address,
+        transfer: &Transfer,
+    ) -> Result<Self, String> {
         let connector = Connector::new(transfer);
-        let provider = Provider { keys: provider(source, region, &connector)?, generation: 0 };
+        let source = complete(source, address);
+        let provider = Provider { keys: provider(&source, address.region(), &connector)?, generation: 0 };
         Ok(Self {
-            source: source.clone(),
-            region: region.to_owned(),
+            source,
+            region: address.region().to_owned(),
             connector,
             provider: RwLock::new(provider),
             has_handed_out: AtomicBool::new(false),
@@ -67,6 +74,9 @@ impl Identity {
         };
         let asked = self.connector.exchange(keys.get_credential()).await;
         let credential = asked.map_err(|failed| self.failed(&failed))?;
+        if unsendable(&credential).is_some() {
+            return Err(Failed::because(ErrorKind::Unavailable, "the platform's keys are none"));
+        }
         self.has_handed_out.store(true, Ordering::Relaxed);
         Ok(Signer { credential, generation })
     }
@@ -130,6 +140,17 @@ impl Identity {
     }
 }
 
+/// A role of another partition is known to that one's token service only.
+fn complete(source: &S3Credentials, address: &Address) -> S3Credentials {
+    let mut source = source.clone();
+    if let S3Credentials::WebIdentity { endpoint, .. } = &mut source
+        && endpoint.is_none()
+    {
+        *endpoint = address.token_service();
+    }
+    source
+}
+
 fn provider(
     source: &S3Credentials,
     region: &str,
@@ -151,11 +172,15 @@ fn provider(
             let text = |secret: &crate::secret::Secret| {
                 secret.expose_text().map(str::to_owned).ok_or("a key is no text".to_owned())
             };
-            return Ok(Arc::new(StaticCredentialProvider::new(AwsCredential {
+            let keys = AwsCredential {
                 key_id: key_id.clone(),
                 secret_key: text(secret_key)?,
                 token: session_token.as_ref().map(text).transpose()?,
-            })));
+            };
+            return match unsendable(&keys) {
+                Some(name) => Err(format!("{name} has a character that no such value has")),
+                None => Ok(Arc::new(StaticCredentialProvider::new(keys))),
+            };
         }
         S3Credentials::WebIdentity { role_arn, token_file, session_name, endpoint } => {
             let builder = set(builder, AmazonS3ConfigKey::RoleArn, role_arn);
@@ -173,6 +198,16 @@ fn provider(
     };
     let built = builder.build().map_err(|e| format!("set up credentials: {e}"))?;
     Ok(Arc::clone(built.credentials()))
+}
+
+/// What of the keys cannot become part of a header, by its variable.
+fn unsendable(keys: &AwsCredential) -> Option<&'static str> {
+    let is_sendable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    match (is_sendable(&keys.key_id), keys.token.as_deref().is_none_or(is_sendable)) {
+        (false, _) => Some("AWS_ACCESS_KEY_ID"),
+        (true, false) => Some("AWS_SESSION_TOKEN"),
+        (true, true) => None,
+    }
 }
 
 fn path(path: &Path) -> Result<String, String> {
@@ -209,5 +244,56 @@ fn explained(failed: &Unexchanged) -> String {
             format!("it answers {status}: {}", line.chars().take(MAX_WORDS).collect::<String>())
         }
         _ => format!("it answers {status}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::location::Location;
+    use crate::open::{Options, S3Options};
+    use crate::secret::Secret;
+
+    fn address(location: &str) -> Address {
+        match Location::parse(location).unwrap() {
+            Location::S3(s3) => Address::new(&s3, &S3Options::default()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_hold_is_refused_without_being_repeated() {
+        let keys = |key_id: &str, token: &str| S3Credentials::Static {
+            key_id: key_id.to_owned(),
+            secret_key: Secret::new("hünter2"),
+            session_token: Some(Secret::new(token)),
+        };
+        let transfer = Transfer::new(&Options::default()).unwrap();
+        let new = |keys: &S3Credentials| Identity::new(keys, &address("s3:h/b"), &transfer);
+        assert!(new(&keys("id", "token")).is_ok());
+        for (keys, name) in
+            [(keys("hünter2", "token"), "AWS_ACCESS_KEY_ID"), (keys("id", "hünter2"), "AWS_SESSION_TOKEN")]
+        {
+            let said = new(&keys).unwrap_err();
+            assert!(said.starts_with(name) && !said.contains("nter2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_role_asks_its_own_partition_unless_it_is_told_whom() {
+        let role = |endpoint: Option<&str>| S3Credentials::WebIdentity {
+            role_arn: "arn".to_owned(),
+            token_file: "/t".into(),
+            session_name: None,
+            endpoint: endpoint.map(str::to_owned),
+        };
+        let china = address("s3:s3.cn-north-1.amazonaws.com.cn/b");
+        let asked = "https://sts.cn-north-1.amazonaws.com.cn";
+        assert_eq!(complete(&role(None), &china), role(Some(asked)));
+        assert_eq!(
+            complete(&role(Some("https://sts.example.com")), &china),
+            role(Some("https://sts.example.com"))
+        );
+        assert_eq!(complete(&role(None), &address("s3:s3.eu-west-1.amazonaws.com/b")), role(None));
     }
 }

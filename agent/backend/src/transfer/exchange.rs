@@ -12,6 +12,7 @@ use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
 };
 use object_store::{BackoffConfig, RetryConfig};
+use reqwest::header::CONTENT_TYPE;
 use tokio::task_local;
 use tokio::time::timeout;
 
@@ -96,11 +97,41 @@ impl HttpConnector for Connector {
 
 #[async_trait::async_trait]
 impl HttpService for Connector {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        strip_line_ends(&mut request);
         let response = self.client.execute(request).await?;
         let status = response.status().as_u16();
         // Outside of an exchange nobody asks.
         let _ = STATUS.try_with(|last| last.set(Some(status)));
         Ok(response)
     }
+}
+
+/// A token's file may end in a line's end, which is no part of the token: the library sends it along in the query or
+/// the form that the token is part of.
+fn strip_line_ends(request: &mut HttpRequest) {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    if let Some((before, query)) = request.uri().to_string().split_once('?')
+        && let Ok(uri) = format!("{before}?{}", without_line_ends(query)).parse()
+    {
+        *request.uri_mut() = uri;
+    }
+    let is_form = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == FORM);
+    let form = request.body().as_bytes().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    if let Some(form) = form.filter(|_| is_form) {
+        let form = without_line_ends(form);
+        *request.body_mut() = form.into();
+    }
+}
+
+/// Of the values of form-encoded pairs.
+fn without_line_ends(pairs: &str) -> String {
+    let strip = |pair: &str| {
+        let mut rest = pair;
+        while let Some(shorter) = rest.strip_suffix("%0A").or_else(|| rest.strip_suffix("%0D")) {
+            rest = shorter;
+        }
+        rest.to_owned()
+    };
+    pairs.split('&').map(strip).collect::<Vec<_>>().join("&")
 }

@@ -261,7 +261,7 @@ impl Platform {
     fn new(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let token_file = folder.path().join("token");
-        std::fs::write(&token_file, "of-the-service-account").unwrap();
+        std::fs::write(&token_file, "of-the-service-account\n").unwrap();
         // Kubernetes writes the slash.
         let authority = format!("{url}/");
         Self { token_file: token_file.display().to_string(), _folder: folder, authority }

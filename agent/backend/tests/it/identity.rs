@@ -109,7 +109,9 @@ impl Scene {
         });
         let folder = tempfile::tempdir().unwrap();
         let token_file = folder.path().join("token");
-        std::fs::write(&token_file, TOKEN).unwrap();
+        // A role's token may have been written with a line's end; the agent on the node is the platform's own.
+        let end = if matches!(platform, WebIdentity) { "\r\n" } else { "" };
+        std::fs::write(&token_file, format!("{TOKEN}{end}")).unwrap();
         let (token_file, agent) = (token_file.display().to_string(), format!("{url}/v1/credentials"));
         let values: &[(&str, &str)] = match platform {
             WebIdentity => &[
