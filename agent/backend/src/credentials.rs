@@ -143,37 +143,48 @@ fn s3(values: &Values<'_>) -> Result<S3Credentials, Vec<String>> {
     let mut missing = Missing::default();
     let key_id = values.secret("AWS_ACCESS_KEY_ID");
     let secret_key = values.secret("AWS_SECRET_ACCESS_KEY");
-    if key_id.is_none() && secret_key.is_none() {
-        let minio: Vec<_> =
-            [("MINIO_ACCESS_KEY", "AWS_ACCESS_KEY_ID"), ("MINIO_SECRET_KEY", "AWS_SECRET_ACCESS_KEY")]
-                .into_iter()
-                .filter(|(name, _)| values.secret(name).is_some())
-                .map(|(name, right)| format!("{name} is not read: name it {right}"))
-                .collect();
-        return if minio.is_empty() { Ok(s3_of_the_platform(values)) } else { Err(minio) };
+    let (minio_id, minio_key) = ("MINIO_ACCESS_KEY", "MINIO_SECRET_KEY");
+    let has_any = key_id.is_some() || secret_key.is_some();
+    if !has_any && [minio_id, minio_key].iter().all(|name| values.secret(name).is_none()) {
+        return s3_of_the_platform(values);
     }
-    let key_id = missing.text("AWS_ACCESS_KEY_ID", key_id);
-    let secret_key = missing.text_secret("AWS_SECRET_ACCESS_KEY", secret_key);
+    let key_id = missing.renamed("AWS_ACCESS_KEY_ID", key_id, minio_id, values);
+    let secret_key = Secret::new(missing.renamed("AWS_SECRET_ACCESS_KEY", secret_key, minio_key, values));
     let session_token =
         values.secret("AWS_SESSION_TOKEN").map(|token| missing.text_secret("AWS_SESSION_TOKEN", Some(token)));
     missing.or(S3Credentials::Static { key_id, secret_key, session_token })
 }
 
-fn s3_of_the_platform(values: &Values<'_>) -> S3Credentials {
+fn s3_of_the_platform(values: &Values<'_>) -> Result<S3Credentials, Vec<String>> {
     let variable = |name| values.variable(name);
-    let both = |first, second| variable(first).zip(variable(second));
-    if let Some((role_arn, token_file)) = both("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE") {
-        return S3Credentials::WebIdentity {
+    let pair = |first, second| (variable(first), variable(second));
+    let role = pair("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE");
+    let pod = pair("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+    match (role, pod) {
+        ((Some(role_arn), Some(token_file)), _) => Ok(S3Credentials::WebIdentity {
             role_arn,
             token_file: token_file.into(),
             session_name: variable("AWS_ROLE_SESSION_NAME"),
             endpoint: variable("AWS_ENDPOINT_URL_STS"),
-        };
-    }
-    let pod = both("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-    match pod {
-        Some((url, token_file)) => S3Credentials::PodIdentity { url, token_file: token_file.into() },
-        None => S3Credentials::InstanceProfile { endpoint: variable("AWS_EC2_METADATA_SERVICE_ENDPOINT") },
+        }),
+        (_, (Some(url), Some(token_file))) => {
+            Ok(S3Credentials::PodIdentity { url, token_file: token_file.into() })
+        }
+        ((None, None), (None, None)) => {
+            Ok(S3Credentials::InstanceProfile { endpoint: variable("AWS_EC2_METADATA_SERVICE_ENDPOINT") })
+        }
+        // The machine's own role was not meant.
+        (role, pod) => Err([
+            ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", role),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", pod),
+        ]
+        .into_iter()
+        .filter_map(|(first, second, values)| match values {
+            (Some(_), None) => Some(format!("{second} is missing, and {first} is set")),
+            (None, Some(_)) => Some(format!("{first} is missing, and {second} is set")),
+            _ => None,
+        })
+        .collect()),
     }
 }
 
@@ -194,13 +205,19 @@ fn azure(values: &Values<'_>) -> Result<AzureCredentials, Vec<String>> {
             AzureProof::AccountKey(Secret::new(""))
         }),
     };
-    let endpoint = match values.variable("AZURE_STORAGE_ENDPOINT") {
-        Some(url) => AzureEndpoint::Url(url.trim_end_matches('/').to_owned()),
-        None => AzureEndpoint::Suffix(
-            values.variable("AZURE_ENDPOINT_SUFFIX").unwrap_or_else(|| "core.windows.net".to_owned()),
-        ),
-    };
+    let endpoint = azure_endpoint(values, &mut missing);
     missing.or(AzureCredentials { account, endpoint, proof })
+}
+
+/// The Secret's word stands before the environment's, whichever of the two names it is under.
+fn azure_endpoint(values: &Values<'_>, missing: &mut Missing) -> AzureEndpoint {
+    let (whole, suffix) = ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT_SUFFIX");
+    let mut of_secret = |name| values.secret(name).map(|value| missing.text(name, Some(value)));
+    let url = |text: String| AzureEndpoint::Url(text.trim_end_matches('/').to_owned());
+    let found = of_secret(whole).map(url).or_else(|| of_secret(suffix).map(AzureEndpoint::Suffix));
+    let found = found.or_else(|| values.variable(whole).map(url));
+    let found = found.or_else(|| values.variable(suffix).map(AzureEndpoint::Suffix));
+    found.unwrap_or_else(|| AzureEndpoint::Suffix("core.windows.net".to_owned()))
 }
 
 fn workload_identity(values: &Values<'_>) -> Option<AzureProof> {
@@ -239,6 +256,15 @@ impl Missing {
                 String::new()
             }
         }
+    }
+
+    /// As [`Self::text`], of a value that Secrets have under another name too.
+    fn renamed(&mut self, name: &str, value: Option<Secret>, other: &str, values: &Values<'_>) -> String {
+        if value.is_none() && values.secret(other).is_some() {
+            self.0.push(format!("{other} is not read: name it {name}"));
+            return String::new();
+        }
+        self.text(name, value)
     }
 
     fn text_secret(&mut self, name: &str, value: Option<Secret>) -> Secret {

@@ -32,6 +32,16 @@ fn everything_that_is_missing_is_told_at_once() {
                 "MINIO_SECRET_KEY is not read: name it AWS_SECRET_ACCESS_KEY",
             ],
         ),
+        (
+            "s3:h/b",
+            &[("AWS_ACCESS_KEY_ID", "a"), ("MINIO_SECRET_KEY", "b")],
+            &["MINIO_SECRET_KEY is not read: name it AWS_SECRET_ACCESS_KEY"],
+        ),
+        (
+            "s3:h/b",
+            &[("MINIO_ACCESS_KEY", "a")],
+            &["MINIO_ACCESS_KEY is not read: name it AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY is missing"],
+        ),
         ("azure:c:/", &[], &["AZURE_ACCOUNT_NAME is missing", "AZURE_ACCOUNT_KEY is missing"]),
         ("b2:bucket", &[("B2_ACCOUNT_ID", "")], &["B2_ACCOUNT_ID is missing", "B2_ACCOUNT_KEY is missing"]),
     ] {
@@ -64,8 +74,54 @@ fn without_keys_the_platform_vouches_and_with_keys_it_is_not_asked() {
     };
     assert!(matches!(s3(&[], &role), S3Credentials::WebIdentity { .. }));
     assert!(matches!(s3(&[], &pod), S3Credentials::PodIdentity { .. }));
-    assert!(matches!(s3(&[], &role[..1]), S3Credentials::InstanceProfile { endpoint: None }));
+    let pod_and_half_a_role = [&role[..1], &pod].concat();
+    assert!(matches!(s3(&[], &pod_and_half_a_role), S3Credentials::PodIdentity { .. }));
+    assert!(matches!(s3(&[], &[]), S3Credentials::InstanceProfile { endpoint: None }));
+    assert!(matches!(s3(&keys, &role[..1]), S3Credentials::Static { .. }));
     assert!(matches!(s3(&keys, &role), S3Credentials::Static { session_token: None, .. }));
+}
+
+#[test]
+fn half_of_a_role_is_told_and_is_not_the_machines_own() {
+    for (environment, expected) in [
+        (("AWS_ROLE_ARN", "arn"), "AWS_WEB_IDENTITY_TOKEN_FILE is missing, and AWS_ROLE_ARN is set"),
+        (
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "/t"),
+            "AWS_ROLE_ARN is missing, and AWS_WEB_IDENTITY_TOKEN_FILE is set",
+        ),
+        (
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://x"),
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE is missing, and AWS_CONTAINER_CREDENTIALS_FULL_URI is set",
+        ),
+    ] {
+        assert_eq!(read("s3:h/b", &[], &[environment]).unwrap_err(), [expected]);
+    }
+}
+
+#[test]
+fn an_endpoint_of_the_secret_stands_before_that_of_the_environment() {
+    let keys = [("AZURE_ACCOUNT_NAME", "a"), ("AZURE_ACCOUNT_KEY", "k")];
+    let endpoint = |secret: &[(&str, &str)], environment: &[(&str, &str)]| match read(
+        "azure:c:/",
+        &[&keys, secret].concat(),
+        environment,
+    )
+    .unwrap()
+    {
+        Credentials::Azure(azure) => azure.endpoint,
+        other => panic!("{other:?}"),
+    };
+    let suffix = |text: &str| AzureEndpoint::Suffix(text.to_owned());
+    let url = |text: &str| AzureEndpoint::Url(text.to_owned());
+    let of_environment = [("AZURE_STORAGE_ENDPOINT", "http://h:2/a")];
+    assert_eq!(
+        endpoint(&[("AZURE_STORAGE_ENDPOINT", "http://h:1/a/\n")], &of_environment),
+        url("http://h:1/a")
+    );
+    assert_eq!(endpoint(&[("AZURE_ENDPOINT_SUFFIX", "x.example\n")], &of_environment), suffix("x.example"));
+    assert_eq!(endpoint(&[], &of_environment), url("http://h:2/a"));
+    assert_eq!(endpoint(&[], &[("AZURE_ENDPOINT_SUFFIX", "y.example")]), suffix("y.example"));
+    assert_eq!(endpoint(&[], &[]), suffix("core.windows.net"));
 }
 
 #[test]
