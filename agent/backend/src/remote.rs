@@ -5,9 +5,11 @@
 //! go on page by page, and what it means that the bucket itself is not there. Must never send a request that the
 //! contract does not need: each one costs time and money.
 
+mod advance;
 mod escape;
 pub(crate) mod reply;
 mod status;
+pub(crate) mod words;
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -24,11 +26,18 @@ use crate::location::Prefix;
 use crate::transfer::{Digests, Response, Upload};
 use crate::{Backend, Body, BoxStream, Entry, Error, ErrorKind, FileKind, FileName, Operation, Result};
 
+use advance::Advance;
 pub(crate) use escape::{escape, escape_component};
 pub(crate) use status::{kind_of_status, retry_after};
 
+/// A store that asks for more is away, and whoever waits so long for one request has given up.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+
 /// No object is larger, and servers that count with a sign take a larger range for none.
 const MAX_OBJECT_BYTES: u64 = 1 << 62;
+
+/// A size that no object has: its body will tell.
+const UNTOLD_BYTES: u64 = u64::MAX;
 
 /// Why a request came to nothing.
 #[derive(Debug)]
@@ -52,6 +61,7 @@ impl Failed {
     }
 
     /// As the caller of a [`Backend`] sees it, where a missing container is as `no_container`.
+    /// The one place where what a store said is cut to what is read.
     fn into_error(self, operation: Operation, name: String, no_container: ErrorKind) -> Error {
         match self {
             Self::NoContainer(why) => Error::new(no_container, operation, name).because(why),
@@ -60,7 +70,15 @@ impl Failed {
                 Error::new(ErrorKind::NotFound, operation, name)
             }
             Self::Because { kind, why, retry_after } => {
-                Error { retry_after, ..Error::new(kind, operation, name).because(why) }
+                let why = words::bounded(why);
+                let error = Error::new(kind, operation, name);
+                match retry_after {
+                    Some(wait) if wait > MAX_RETRY_AFTER => {
+                        let why = format!("{why}; it asks to be left alone for {} s", wait.as_secs());
+                        Error { retry_after: Some(MAX_RETRY_AFTER), ..error.because(why) }
+                    }
+                    _ => Error { retry_after, ..error.because(why) },
+                }
             }
         }
     }
@@ -78,7 +96,7 @@ pub(crate) struct Head {
 /// An object, or a range of it, on its way.
 #[derive(Debug)]
 pub(crate) struct Download {
-    /// Of the whole object.
+    /// Of the whole object; [`UNTOLD_BYTES`] where all of it comes in chunks and nobody has counted them.
     pub size_bytes: u64,
     pub response: Response,
 }
@@ -168,12 +186,25 @@ impl<O: Objects> Remote<O> {
         FileName::new(kind, name).filter(|file| self.name(file) == object)
     }
 
-    async fn page(&self, kind: FileKind, from: Option<String>) -> Result<(Vec<Entry>, Option<String>)> {
+    async fn page(
+        &self,
+        kind: FileKind,
+        from: Option<String>,
+        advance: &mut Advance,
+    ) -> Result<(Vec<Entry>, Option<String>)> {
         let prefix = self.prefix.join(&match kind {
             FileKind::Config => "config".to_owned(),
             _ => format!("{}/", kind.folder()),
         });
-        let page = match self.objects.list(&prefix, from.as_deref()).await {
+        let page = async {
+            let page = self.objects.list(&prefix, from.as_deref()).await?;
+            if let Some(next) = &page.next {
+                let endless = |why| Failed::because(ErrorKind::Unsupported, why);
+                advance.to(next, page.objects.is_empty()).map_err(endless)?;
+            }
+            Ok(page)
+        };
+        let page = match page.await {
             Ok(page) => page,
             Err(Failed::NoContainer(_)) => return Ok((Vec::new(), None)),
             Err(failed) => {
@@ -217,6 +248,9 @@ impl<O: Objects> Backend for Remote<O> {
     async fn load(&self, file: &FileName, max_bytes: u64) -> Result<Bytes> {
         let load = async {
             let download = self.objects.get(&self.name(file), None).await?;
+            if download.size_bytes == UNTOLD_BYTES {
+                return download.response.untold_bytes(max_bytes).await;
+            }
             if download.size_bytes > max_bytes {
                 let why = format!("it has {} bytes", download.size_bytes);
                 return Err(Failed::because(ErrorKind::TooLarge, why));
@@ -263,10 +297,11 @@ impl<O: Objects> Backend for Remote<O> {
     }
 
     fn list(&self, kind: FileKind) -> BoxStream<'_, Result<Entry>> {
-        let pages = stream::try_unfold(Some(None), move |from: Option<Option<String>>| async move {
-            let Some(from) = from else { return Ok(None) };
-            let (entries, next) = self.page(kind, from).await?;
-            Ok(Some((stream::iter(entries.into_iter().map(Ok)), next.map(Some))))
+        let begin = Some((None, Advance::default()));
+        let pages = stream::try_unfold(begin, move |place: Option<(Option<String>, Advance)>| async move {
+            let Some((from, mut advance)) = place else { return Ok(None) };
+            let (entries, next) = self.page(kind, from, &mut advance).await?;
+            Ok(Some((stream::iter(entries.into_iter().map(Ok)), next.map(|next| (Some(next), advance)))))
         });
         pages.try_flatten().boxed()
     }

@@ -120,7 +120,7 @@ impl S3 {
 
     /// The answer is a success.
     async fn request(&self, call: Call<'_>) -> Answer<Response> {
-        self.ask(call).await?.map_err(Refusal::into_failed)
+        self.ask(call).await?.map_err(|refusal| refusal.into_failed(&self.identity))
     }
 
     /// Asks, and asks once more where the store has said how.
@@ -132,7 +132,7 @@ impl S3 {
             if response.status().is_success() {
                 return Ok(Ok(response));
             }
-            let refusal = Refusal::read(response).await;
+            let refusal = Refusal::read(response, &call).await;
             if let Some(region) = refusal.region()
                 && !moved
                 && self.learn(region)
@@ -229,12 +229,10 @@ impl Objects for S3 {
     async fn head(&self, name: &str) -> Answer<Head> {
         let refused = match self.ask(Call::on(Method::HEAD, name)).await? {
             Ok(response) => return reply::head(&response),
-            Err(refusal) => refusal.into_failed(),
+            Err(refusal) => refusal.into_failed(&self.identity),
         };
-        if refused.is(ErrorKind::NotFound) {
-            return Err(refused);
-        }
-        // An answer to HEAD has no body, and the body says why: the same is asked in another way.
+        // An answer to HEAD has no body, and the body says why, and whether it is the store's: the same is asked in
+        // another way.
         match self.request(Call::get(name, Some(&(0..1)))).await {
             Ok(response) => reply::part(response).map(|found| Head {
                 size_bytes: found.size_bytes,

@@ -193,19 +193,18 @@ impl Response {
         Ok(piece)
     }
 
+    /// Whether the body comes in chunks, of which the last one says that it is the last.
+    pub(crate) fn is_chunked(&self) -> bool {
+        let last = self.header("transfer-encoding").and_then(|codings| codings.rsplit(',').next());
+        last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+    }
+
     /// The whole body, of exactly the given size. Memory is taken as it arrives.
-    pub(crate) async fn bytes(mut self, size_bytes: u64) -> Result<Bytes, Failed> {
+    pub(crate) async fn bytes(self, size_bytes: u64) -> Result<Bytes, Failed> {
         const MAX_TRUSTED_BYTES: u64 = 32 << 20;
-        let mut bytes = Vec::with_capacity(size_bytes.min(MAX_TRUSTED_BYTES) as usize);
-        while let Some(piece) = self.piece().await? {
-            if bytes.len() as u64 + piece.len() as u64 > size_bytes {
-                return Err(Failed::because(
-                    ErrorKind::Unavailable,
-                    "the body is longer than it was said to be",
-                ));
-            }
-            bytes.extend_from_slice(&piece);
-        }
+        let bytes = Vec::with_capacity(size_bytes.min(MAX_TRUSTED_BYTES) as usize);
+        let longer = || Failed::because(ErrorKind::Unavailable, "the body is longer than it was said to be");
+        let bytes = self.read_up_to(size_bytes, bytes, longer).await?;
         match bytes.len() as u64 == size_bytes {
             true => Ok(bytes.into()),
             false => Err(Failed::because(
@@ -213,6 +212,27 @@ impl Response {
                 format!("the body ended after {} of {size_bytes} bytes", bytes.len()),
             )),
         }
+    }
+
+    /// The whole body, whose size nobody told.
+    pub(crate) async fn untold_bytes(self, max_bytes: u64) -> Result<Bytes, Failed> {
+        let larger = || Failed::because(ErrorKind::TooLarge, format!("it has more than {max_bytes} bytes"));
+        Ok(self.read_up_to(max_bytes, Vec::new(), larger).await?.into())
+    }
+
+    async fn read_up_to(
+        mut self,
+        max_bytes: u64,
+        mut bytes: Vec<u8>,
+        exceeded: impl Fn() -> Failed + Send,
+    ) -> Result<Vec<u8>, Failed> {
+        while let Some(piece) = self.piece().await? {
+            if bytes.len() as u64 + piece.len() as u64 > max_bytes {
+                return Err(exceeded());
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
     }
 
     /// A body that explains something or lists, bounded; what is longer is an error.
@@ -244,9 +264,10 @@ impl Response {
     }
 }
 
-/// What a transport error means. A certificate that is not trusted will not be at the next try either.
+/// What a transport error means. A certificate that is not trusted will not be at the next try either, and a server
+/// without TLS will have none.
 fn failed(error: reqwest::Error) -> Failed {
-    if let Some(why) = tls::distrust(&error) {
+    if let Some(why) = tls::refusal(&error) {
         return Failed::because(ErrorKind::Misconfigured, why);
     }
     if error.is_builder() {

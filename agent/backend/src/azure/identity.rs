@@ -22,6 +22,8 @@ use crate::remote::{Answer, Failed};
 use crate::secret::Secret;
 use crate::transfer::{Connector, RETRY, Transfer, Unexchanged};
 
+use super::refusal::Hint;
+
 pub(super) struct Identity {
     source: AzureProof,
     connector: Connector,
@@ -83,16 +85,30 @@ impl Identity {
         matches!(self.source, AzureProof::AccountKey(_))
     }
 
-    /// What there is to look at where it is not accepted.
-    pub(super) fn hint(&self) -> String {
-        match (&self.source, &self.valid_until) {
-            (AzureProof::AccountKey(_), _) => "AZURE_ACCOUNT_KEY is no key of this account".to_owned(),
+    /// What there is to look at where a request is refused.
+    pub(super) fn hint(&self) -> Hint {
+        let credentials = match (&self.source, &self.valid_until) {
+            (AzureProof::AccountKey(_), _) => {
+                "AZURE_ACCOUNT_KEY is no key of the account of AZURE_ACCOUNT_NAME".to_owned()
+            }
             (AzureProof::SharedAccessSignature(_), Some(time)) => {
                 format!("AZURE_ACCOUNT_SAS is valid until {time}")
             }
             (AzureProof::SharedAccessSignature(_), None) => "look at AZURE_ACCOUNT_SAS".to_owned(),
             (AzureProof::WorkloadIdentity { .. }, _) => "they are of the workload identity".to_owned(),
-        }
+        };
+        let rights = match &self.source {
+            AzureProof::AccountKey(_) => {
+                "look at AZURE_ACCOUNT_KEY and AZURE_ACCOUNT_NAME, and from which networks the account may be used"
+            }
+            AzureProof::SharedAccessSignature(_) => {
+                "look at the rights of AZURE_ACCOUNT_SAS, and from which networks the account may be used"
+            }
+            AzureProof::WorkloadIdentity { .. } => {
+                "the workload identity needs a role as Storage Blob Data Contributor has it"
+            }
+        };
+        Hint { credentials, rights }
     }
 
     fn failed(&self, failed: Unexchanged) -> Failed {
@@ -219,7 +235,7 @@ mod tests {
             };
             let expected = [("sv", "1"), ("se", "2026-11-21T10:00Z"), ("sig", "hunter2+=")];
             assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-            assert_eq!(identity.hint(), "AZURE_ACCOUNT_SAS is valid until 2026-11-21T10:00Z");
+            assert_eq!(identity.hint().credentials, "AZURE_ACCOUNT_SAS is valid until 2026-11-21T10:00Z");
             assert!(!format!("{identity:?}").contains("hunter2"));
             assert!(!identity.renew());
         }
@@ -238,7 +254,7 @@ mod tests {
             let said = identity(&source).unwrap_err();
             assert!(said.starts_with("AZURE_ACCOUNT_") && !said.contains("hunter2"), "{said}");
         }
-        assert!(!identity(&signature("sig=x&se=hunter2")).unwrap().hint().contains("hunter2"));
+        assert!(!identity(&signature("sig=x&se=hunter2")).unwrap().hint().credentials.contains("hunter2"));
     }
 
     #[test]

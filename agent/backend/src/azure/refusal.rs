@@ -1,7 +1,7 @@
 //! What Azure says that it did not do what it was asked.
 //!
 //! The code decides: in the body, or in a header where there is no body (an answer to HEAD). Where there is none (a
-//! proxy's page) the status does. Of the details only those are passed on that are known to hold nothing but times
+//! proxy's page) the status does, save that it says nothing of what is missing. Of the details only those are passed on that are known to hold nothing but times
 //! and names: others quote signatures.
 
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use crate::ErrorKind;
-use crate::remote::{Failed, kind_of_status, retry_after};
+use crate::remote::{Failed, kind_of_status, retry_after, words};
 use crate::transfer::Response;
 
 /// What the service allows a request's date to be off.
@@ -31,6 +31,16 @@ pub(super) struct Refusal {
     headers: HeaderMap,
     code: String,
     error: Explanation,
+    body: String,
+}
+
+/// What there is to look at, by who we are to the store.
+#[derive(Debug)]
+pub(super) struct Hint {
+    /// Where the credentials are not accepted.
+    pub credentials: String,
+    /// Where they are good, and not for this.
+    pub rights: &'static str,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,7 +65,7 @@ impl Refusal {
             (code, Some(of_header)) if code.is_empty() => of_header.to_owned(),
             (code, _) => code,
         };
-        Self { status, headers, code, error }
+        Self { status, headers, code, error, body: body.to_owned() }
     }
 
     /// Whether credentials that were good once would now be better.
@@ -78,8 +88,7 @@ impl Refusal {
         )
     }
 
-    /// `hint` is what there is to look at where the credentials are not accepted.
-    pub(super) fn into_failed(self, hint: &str) -> Failed {
+    pub(super) fn into_failed(self, hint: &Hint) -> Failed {
         if self.code == "ContainerNotFound" {
             return Failed::NoContainer("there is no such container".to_owned());
         }
@@ -120,6 +129,8 @@ impl Refusal {
             }
             // Another sort of blob has the name, or another sort of account.
             "InvalidBlobType" | "ResourceTypeMismatch" | "FeatureVersionMismatch" => ErrorKind::Misconfigured,
+            // What stands before the store does not know it, which says nothing of what the store has.
+            _ if self.status == StatusCode::NOT_FOUND => ErrorKind::Unavailable,
             // Every code above that has this status is spelled out: the rest is two who do something at one time.
             _ if self.status == StatusCode::CONFLICT => ErrorKind::Unavailable,
             // And what is not met here is no condition of ours.
@@ -128,15 +139,15 @@ impl Refusal {
         }
     }
 
-    fn sentence(&self, hint: &str) -> String {
+    fn sentence(&self, hint: &Hint) -> String {
         let Self { code, error: Explanation { message, .. }, .. } = self;
         // Further lines hold identifiers of the request.
         let message = message.lines().next().unwrap_or_default().trim_end_matches('.');
         if self.is_of_credentials() {
-            return self.sentence_on_credentials(hint);
+            return self.sentence_on_credentials(&hint.credentials);
         }
-        match (code.as_str(), message) {
-            ("", _) => format!("the store answers {}", self.status),
+        let mut sentence = match (code.as_str(), message) {
+            ("", _) => words::of_status(self.status, &self.body),
             ("ResourceNotFound", _) => {
                 "there is no such account at this endpoint (ResourceNotFound)".to_owned()
             }
@@ -148,7 +159,11 @@ impl Refusal {
             }
             (code, "") => code.to_owned(),
             (code, message) => format!("{message} ({code})"),
+        };
+        if self.is_of_rights() {
+            sentence.push_str(&format!("; {}", hint.rights));
         }
+        sentence + &words::of_redirect(self.status, &self.headers)
     }
 
     /// The service's own message speaks of headers, and an answer to HEAD has none.

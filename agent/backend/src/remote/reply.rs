@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use reqwest::StatusCode;
 
-use super::{Answer, Download, Failed, Head};
+use super::{Answer, Download, Failed, Head, UNTOLD_BYTES};
 use crate::ErrorKind;
 use crate::transfer::Response;
 
@@ -22,6 +22,7 @@ pub(crate) fn modified(response: &Response) -> Option<SystemTime> {
 /// An answer to a GET for all of an object, or for a range of it.
 pub(crate) fn download(response: Response, range: Option<&Range<u64>>) -> Answer<Download> {
     match range {
+        None if response.is_chunked() => Ok(Download { size_bytes: UNTOLD_BYTES, response }),
         None => whole(response),
         Some(_) => part(response),
     }

@@ -7,9 +7,6 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use crate::ErrorKind;
 
-/// A store that asks for more is away, and whoever waits so long for one request has given up.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
-
 pub(crate) fn kind_of_status(status: StatusCode) -> ErrorKind {
     match status.as_u16() {
         404 => ErrorKind::NotFound,
@@ -28,15 +25,14 @@ pub(crate) fn kind_of_status(status: StatusCode) -> ErrorKind {
 /// How long the store asks to be left alone: seconds, or a date by its own clock.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
+    Some(match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
             let until = httpdate::parse_http_date(text).ok()?;
             let now = store_time(headers).unwrap_or_else(SystemTime::now);
             until.duration_since(now).unwrap_or_default()
         }
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
+    })
 }
 
 /// What the store's clock says.
@@ -49,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wait_is_read_as_seconds_or_as_a_date_of_the_stores_clock_and_is_bounded() {
+    fn a_wait_is_read_as_seconds_or_as_a_date_of_the_stores_clock() {
         let read = |values: &[(&'static str, &str)]| {
             let headers =
                 values.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
@@ -59,7 +55,6 @@ mod tests {
         assert_eq!(read(&[("retry-after", "7")]), Some(7));
         assert_eq!(read(&[date, ("retry-after", "Sat, 21 Nov 2026 10:00:09 GMT")]), Some(9));
         assert_eq!(read(&[date, ("retry-after", "Sat, 21 Nov 2026 09:00:00 GMT")]), Some(0));
-        assert_eq!(read(&[("retry-after", "999999999")]), Some(900));
         assert_eq!(read(&[("retry-after", "soon")]), None);
         assert_eq!(read(&[date]), None);
     }

@@ -100,6 +100,22 @@ impl Identity {
         }
     }
 
+    /// What there is to look at where the store says that of the keys.
+    pub(super) fn hint(&self, code: &str) -> Option<&'static str> {
+        let is_static = matches!(self.source, S3Credentials::Static { .. });
+        match code {
+            "SignatureDoesNotMatch" | "InvalidAccessKeyId" | "InvalidToken" | "ExpiredToken"
+                if !is_static =>
+            {
+                Some("the keys are those that the platform hands out")
+            }
+            "SignatureDoesNotMatch" => Some("look at AWS_SECRET_ACCESS_KEY"),
+            "InvalidAccessKeyId" | "NotSignedUp" => Some("look at AWS_ACCESS_KEY_ID"),
+            "InvalidToken" | "ExpiredToken" => Some("look at AWS_SESSION_TOKEN"),
+            _ => None,
+        }
+    }
+
     fn failed(&self, failed: &Unexchanged) -> Failed {
         if failed.status.is_none()
             && let Some((name, path)) = self.token_file()

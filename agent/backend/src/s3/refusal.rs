@@ -1,20 +1,29 @@
 //! What a store says that it did not do what it was asked.
 //!
-//! The code in the body decides, and where there is none (an answer to HEAD, a proxy's page) the status does.
+//! The code in the body decides, and where there is none (an answer to HEAD, a proxy's page) the status does. Only a code
+//! says that something is missing: whatever stands before a store has a 404 of its own.
 
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::ErrorKind;
-use crate::remote::{Failed, kind_of_status, retry_after};
+use crate::remote::{Failed, kind_of_status, retry_after, words};
 use crate::transfer::Response;
+
+use super::Call;
+use super::identity::Identity;
 
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     headers: HeaderMap,
     error: Explanation,
+    body: String,
+    /// An answer to HEAD has no body.
+    is_silent: bool,
+    /// What there is to be looked at where a right is missing.
+    rights: &'static str,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -26,10 +35,12 @@ struct Explanation {
 }
 
 impl Refusal {
-    pub(super) async fn read(response: Response) -> Self {
+    pub(super) async fn read(response: Response, call: &Call<'_>) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
-        let error = quick_xml::de::from_str(&response.explanation().await).unwrap_or_default();
-        Self { status, headers, error }
+        let body = response.explanation().await;
+        let error = quick_xml::de::from_str(&body).unwrap_or_default();
+        let is_silent = call.method == Method::HEAD;
+        Self { status, headers, error, body, is_silent, rights: rights(&call.method, call.name) }
     }
 
     /// Where the bucket is, if the refusal is about that.
@@ -59,7 +70,7 @@ impl Refusal {
         }
     }
 
-    pub(super) fn into_failed(self) -> Failed {
+    pub(super) fn into_failed(self, identity: &Identity) -> Failed {
         if self.error.code == "NoSuchBucket" {
             return Failed::NoContainer("there is no such bucket".to_owned());
         }
@@ -69,6 +80,14 @@ impl Refusal {
             && let Some(date) = self.headers.get("date").and_then(|date| date.to_str().ok())
         {
             why.push_str(&format!("; the store's clock says {date}: set this machine's"));
+        }
+        why.push_str(&words::of_redirect(self.status, &self.headers));
+        let hint = match self.error.code.as_str() {
+            "AccessDenied" => Some(self.rights),
+            code => identity.hint(code),
+        };
+        if let Some(hint) = hint {
+            why.push_str(&format!("; {hint}"));
         }
         Failed::Because { kind, why: why.into(), retry_after: retry_after(&self.headers) }
     }
@@ -111,6 +130,8 @@ impl Refusal {
             // What arrived is not what was announced.
             "BadDigest" | "XAmzContentSHA256Mismatch" => ErrorKind::UnusableBody,
             "NotImplemented" => ErrorKind::Unsupported,
+            // What stands before the store does not know it, which says nothing of what the store has.
+            _ if self.status == StatusCode::NOT_FOUND && !self.is_silent => ErrorKind::Unavailable,
             // Two who write one name at one time.
             _ if self.status == StatusCode::CONFLICT => ErrorKind::Unavailable,
             _ => kind_of_status(self.status),
@@ -120,9 +141,25 @@ impl Refusal {
     fn sentence(&self) -> String {
         let Explanation { code, message, .. } = &self.error;
         match (code.as_str(), message.trim_end_matches('.')) {
-            ("", _) => format!("the store answers {}", self.status),
+            ("", _) if self.is_silent => format!("the store answers {}", self.status),
+            ("", _) => words::of_status(self.status, &self.body),
             (code, "") => code.to_owned(),
             (code, message) => format!("{message} ({code})"),
+        }
+    }
+}
+
+/// A bucket's name is the whole world's, so one that is there may be anybody's.
+fn rights(method: &Method, name: Option<&str>) -> &'static str {
+    match (method.as_str(), name) {
+        ("PUT", None) => "the key lacks the right s3:CreateBucket",
+        (_, None) => "the bucket may be somebody else's, or the key lacks the right s3:ListBucket",
+        ("PUT", _) => "the bucket may be somebody else's, or the key lacks the right s3:PutObject",
+        ("DELETE", _) => "the bucket may be somebody else's, or the key lacks the right s3:DeleteObject",
+        // AWS tells that something is missing only to those who may list.
+        _ => {
+            "the bucket may be somebody else's, or the key lacks the right s3:GetObject, or s3:ListBucket if the file is \
+             missing"
         }
     }
 }

@@ -10,7 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme};
 
 /// The error is a sentence about the certificates.
 pub(super) fn config(ca_certificates: &[u8], insecure: bool) -> Result<ClientConfig, String> {
@@ -41,17 +41,25 @@ fn roots(ca_certificates: &[u8]) -> Result<RootCertStore, String> {
     }
 }
 
-/// Why a certificate was refused, if that is what `error` is about.
-pub(super) fn distrust(error: &(dyn StdError + 'static)) -> Option<String> {
+/// Why no other try at TLS would end otherwise, if that is what `error` is about.
+pub(super) fn refusal(error: &(dyn StdError + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        let found = tls_error(cause);
-        if let Some(rustls::Error::InvalidCertificate(why)) = found {
-            return Some(format!(
-                "the server's certificate is refused ({why}); a private authority is trusted through CA_CERT_DATA"
-            ));
+        match tls_error(cause) {
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                return Some(format!(
+                    "the server's certificate is refused ({why}); a private authority is trusted through CA_CERT_DATA"
+                ));
+            }
+            // What comes back are not even records of TLS, but words of another protocol.
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                return Some(
+                    "the server does not speak TLS: write http:// before its host if that is meant"
+                        .to_owned(),
+                );
+            }
+            _ => next = cause.source(),
         }
-        next = cause.source();
     }
     None
 }
@@ -127,9 +135,9 @@ mod tests {
         let refused = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let io = |error: Box<dyn StdError + Send + Sync>| std::io::Error::other(error);
         for error in [io(refused().into()), io(io(refused().into()).into())] {
-            let said = distrust(&error).unwrap();
+            let said = refusal(&error).unwrap();
             assert!(said.contains("(UnknownIssuer)") && said.contains("CA_CERT_DATA"), "{said}");
         }
-        assert_eq!(distrust(&io("hunter2".into())), None);
+        assert_eq!(refusal(&io("hunter2".into())), None);
     }
 }

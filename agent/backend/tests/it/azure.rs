@@ -179,7 +179,11 @@ async fn what_azurite_refuses_for_good_is_said_at_once() {
         open_with(&format!("azure:{}:/", fresh_name()), &values, &options(server)).unwrap()
     };
     for (store, kind, words) in [
-        (at(owner, "d3Jvbmc="), ErrorKind::PermissionDenied, "AuthorizationFailure"),
+        (
+            at(owner, "d3Jvbmc="),
+            ErrorKind::PermissionDenied,
+            "; look at AZURE_ACCOUNT_KEY and AZURE_ACCOUNT_NAME",
+        ),
         (at("nobody", key), ErrorKind::Misconfigured, "there is no such account"),
     ] {
         let errors = errors(&*store).await;
@@ -243,10 +247,12 @@ async fn a_container_is_looked_for_and_made_with_a_request_each() {
     let (made, asked) = created(vec![(200, String::new())]).await;
     assert!(made.is_ok() && asked == [head], "{asked:?}");
     for (status, body) in [(201, String::new()), (409, refused("ContainerAlreadyExists", ""))] {
-        let (made, asked) = created(vec![(404, String::new()), (status, body)]).await;
+        let (made, asked) = created(vec![(404, refused("ContainerNotFound", "")), (status, body)]).await;
         assert!(made.is_ok() && asked == [head, put], "{asked:?}");
     }
-    let (made, _) = created(vec![(404, String::new()), (409, refused("ContainerBeingDeleted", ""))]).await;
+    let (made, _) =
+        created(vec![(404, refused("ContainerNotFound", "")), (409, refused("ContainerBeingDeleted", ""))])
+            .await;
     assert_eq!(made.unwrap_err().kind, ErrorKind::Unavailable);
 }
 
@@ -360,4 +366,21 @@ async fn a_platform_that_hands_out_no_token_is_quoted() {
     let error = store(server, &fresh_name(), &scene.values()).load(&FileName::config(), 1).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains("AZURE_FEDERATED_TOKEN_FILE cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_404_that_is_not_azures_is_no_missing_blob() {
+    let page = || (404, "<html><body>404 page not found</body></html>".to_owned());
+    let double = Double::start(vec![page(), page(), page(), page(), page()]);
+    let store = at_double(&double);
+    for error in [
+        store.stat(&FileName::config()).await.unwrap_err(),
+        store.load(&FileName::config(), 1).await.unwrap_err(),
+        store.remove(&pack('a')).await.unwrap_err(),
+        names(&*store).await.unwrap_err(),
+        store.create().await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("which is not the store's word"), "{error}");
+    }
 }

@@ -1,7 +1,6 @@
 //! A store that answers what a test says, in that order, and keeps what it was asked: for what no real server can be
 //! made to do.
 
-use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -29,14 +28,23 @@ impl Asked {
 impl Double {
     /// Answers each request with the next status and body. `URL` in a body is the double's own.
     pub(crate) fn start(answers: Vec<(u16, String)>) -> Self {
+        Self::start_with(answers, |(status, body), own_url| whole(status, &body.replace("URL", own_url)))
+    }
+
+    /// Answers each request with the next text, head and all.
+    pub(crate) fn start_whole(answers: Vec<String>) -> Self {
+        Self::start_with(answers, |answer, _| answer)
+    }
+
+    fn start_with<T: Send + 'static>(answers: Vec<T>, whole: fn(T, &str) -> String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (own_url, kept) = (url.clone(), Arc::clone(&asked));
         std::thread::spawn(move || {
-            for (status, body) in VecDeque::from(answers) {
+            for answer in answers {
                 let (connection, _) = listener.accept().unwrap();
-                serve(connection, status, &body.replace("URL", &own_url), &kept);
+                serve(connection, &whole(answer, &own_url), &kept);
             }
         });
         Self { url, asked }
@@ -48,8 +56,15 @@ impl Double {
     }
 }
 
+/// An answer of which a code in the body is in the head too, as Azure has it.
+fn whole(status: u16, body: &str) -> String {
+    let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code = code.map_or(String::new(), |(code, _)| format!("x-ms-error-code: {code}\r\n"));
+    format!("HTTP/1.1 {status} x\r\nconnection: close\r\n{code}content-length: {}\r\n\r\n{body}", body.len())
+}
+
 /// One request to a connection: the client is told that there is no other.
-fn serve(mut connection: TcpStream, status: u16, answer: &str, asked: &Mutex<Vec<Asked>>) {
+fn serve(mut connection: TcpStream, answer: &str, asked: &Mutex<Vec<Asked>>) {
     let mut reader = BufReader::new(connection.try_clone().unwrap());
     let (mut line, mut header, mut headers) = (String::new(), String::new(), Vec::new());
     reader.read_line(&mut line).unwrap();
@@ -65,10 +80,7 @@ fn serve(mut connection: TcpStream, status: u16, answer: &str, asked: &Mutex<Vec
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
     let is_head = line.starts_with("HEAD ");
     asked.lock().unwrap().push(Asked { line, headers, body: String::from_utf8_lossy(&body).into_owned() });
-    let head =
-        format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
-    connection.write_all(head.as_bytes()).unwrap();
-    if !is_head {
-        connection.write_all(answer.as_bytes()).unwrap();
-    }
+    let head_bytes = answer.find("\r\n\r\n").unwrap() + 4;
+    let answer = if is_head { &answer[..head_bytes] } else { answer };
+    connection.write_all(answer.as_bytes()).unwrap();
 }

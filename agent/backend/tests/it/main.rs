@@ -8,5 +8,6 @@ mod double;
 mod faults;
 mod identity;
 mod layout;
+mod odd;
 mod s3;
 mod scene;

@@ -3,7 +3,7 @@
 use pillion_backend::open::Options;
 use pillion_backend::retry::{Policy, Retry};
 use pillion_backend::{Backend, Error, ErrorKind, FileName, conformance};
-use pillion_e2e::servers::{Kind, Security, minio_is_there, shared};
+use pillion_e2e::servers::{Kind, Rights, Security, minio_is_there, shared};
 
 use crate::scene::{fresh_name, keys, open_with, options, pack, s3, tried_again};
 
@@ -42,9 +42,10 @@ async fn what_is_refused_for_good_is_said_at_once() {
     let server = shared(Kind::Versity, Security::Plain);
     let location = format!("s3:{}/{}", server.endpoint(), fresh_name());
     let (id, secret) = (&*server.credentials().id, &*server.credentials().secret);
-    for (id, secret, words) in
-        [(id, "wrong", "SignatureDoesNotMatch"), ("NOBODY", secret, "InvalidAccessKeyId")]
-    {
+    for (id, secret, words) in [
+        (id, "wrong", "(SignatureDoesNotMatch); look at AWS_SECRET_ACCESS_KEY"),
+        ("NOBODY", secret, "(InvalidAccessKeyId); look at AWS_ACCESS_KEY_ID"),
+    ] {
         let values = [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret)];
         let store = open_with(&location, &values, &options(server)).unwrap();
         for error in [
@@ -56,6 +57,36 @@ async fn what_is_refused_for_good_is_said_at_once() {
             assert!(error.to_string().contains(words), "{error}");
             assert!(!format!("{error:?}").contains(secret), "{error:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_of_somebody_else_and_a_right_that_is_missing_are_told_as_such() {
+    for kind in [Kind::Versity, Kind::Ceph, Kind::SeaweedFs] {
+        let server = shared(kind, Security::Plain);
+        let (theirs, none) = (fresh_name(), fresh_name());
+        s3(server, &theirs, "p").create().await.unwrap();
+        let stranger = server.user(Rights::Nothing);
+        let at = |bucket: &str| {
+            let location = format!("s3:{}/{bucket}/p", server.endpoint());
+            open_with(&location, &keys(&stranger), &options(server)).unwrap()
+        };
+        // Who may not look at a bucket may use what is in it, for all that is known.
+        at(&theirs).create().await.unwrap();
+        for error in [
+            at(&theirs).stat(&FileName::config()).await.unwrap_err(),
+            at(&theirs).load(&FileName::config(), 1).await.unwrap_err(),
+            at(&theirs).save(&pack('a'), vec![1].into()).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind, ErrorKind::PermissionDenied, "{kind:?}: {error}");
+            let words = "; the bucket may be somebody else's, or the key lacks the right s3:";
+            assert!(error.to_string().contains("AccessDenied"), "{kind:?}: {error}");
+            assert!(error.to_string().contains(words), "{kind:?}: {error}");
+        }
+        let error = at(&none).create().await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::PermissionDenied, "{kind:?}: {error}");
+        let words = "there is no such bucket, and this key may not make one";
+        assert!(error.to_string().contains(words), "{kind:?}: {error}");
     }
 }
 

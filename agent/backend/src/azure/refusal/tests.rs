@@ -17,8 +17,12 @@ fn body(code: &str, detail: &str) -> String {
     )
 }
 
+fn hint() -> Hint {
+    Hint { credentials: "look here".to_owned(), rights: "look there" }
+}
+
 fn kind_and_sentence(refusal: Refusal) -> (ErrorKind, String) {
-    match refusal.into_failed("look here") {
+    match refusal.into_failed(&hint()) {
         Failed::NoContainer(why) => panic!("{why}"),
         Failed::Because { kind, why, .. } => (kind, why.to_string()),
     }
@@ -74,14 +78,15 @@ fn a_container_that_is_not_there_is_no_file_that_is_not_there() {
         refusal(404, &[], &body("ContainerNotFound", "")),
         refusal(404, &[("x-ms-error-code", "ContainerNotFound")], ""),
     ] {
-        assert!(matches!(refusal.into_failed(""), Failed::NoContainer(_)));
+        assert!(matches!(refusal.into_failed(&hint()), Failed::NoContainer(_)));
     }
 }
 
 #[test]
 fn without_a_code_the_status_decides() {
     for (status, expected) in [
-        (404, ErrorKind::NotFound),
+        // Of the ingress: the container may be full of blobs.
+        (404, ErrorKind::Unavailable),
         (429, ErrorKind::Throttled),
         (502, ErrorKind::Unavailable),
         (407, ErrorKind::Misconfigured),
@@ -89,12 +94,21 @@ fn without_a_code_the_status_decides() {
         let (kind, sentence) = kind_and_sentence(refusal(status, &[], "<html>some proxy</html>"));
         assert_eq!(kind, expected);
         assert!(sentence.starts_with(&format!("the store answers {status}")), "{sentence}");
+        assert!(sentence.contains(": some proxy"), "{sentence}");
+    }
+}
+
+#[test]
+fn a_right_that_is_missing_is_told_with_what_to_look_at() {
+    for (code, is_hinted) in [("AuthorizationFailure", true), ("AccountIsDisabled", false)] {
+        let (_, sentence) = kind_and_sentence(refusal(403, &[], &body(code, "")));
+        assert_eq!(sentence.ends_with("; look there"), is_hinted, "{sentence}");
     }
 }
 
 #[test]
 fn a_wait_the_store_asks_for_is_passed_on() {
-    match refusal(503, &[("retry-after", "7")], &body("ServerBusy", "")).into_failed("") {
+    match refusal(503, &[("retry-after", "7")], &body("ServerBusy", "")).into_failed(&hint()) {
         Failed::Because { retry_after, .. } => assert_eq!(retry_after, Some(Duration::from_secs(7))),
         other => panic!("{other:?}"),
     }
