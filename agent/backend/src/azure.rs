@@ -13,17 +13,16 @@ mod refusal;
 use std::ops::Range;
 use std::sync::Arc;
 
-use data_encoding::BASE64;
 use object_store::azure::AzureAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
-use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::ErrorKind;
 use crate::blocking::blocking;
 use crate::credentials::AzureCredentials;
 use crate::location::{AzureLocation, Location};
-use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, reply};
+use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, headers, reply};
 use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
 
 use account::Account;
@@ -31,7 +30,6 @@ use identity::Identity;
 use refusal::Refusal;
 
 const BLOB_TYPE: HeaderName = HeaderName::from_static("x-ms-blob-type");
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// A page has at most 5,000 names of at most 1,024 bytes, each escaped and with a thousand bytes of properties.
 const MAX_PAGE_BYTES: usize = 32 << 20;
@@ -64,10 +62,6 @@ impl<'a> Call<'a> {
     fn on_container(method: Method) -> Self {
         Self { method, name: None, query: vec![RESTYPE], headers: HeaderMap::new(), upload: None }
     }
-}
-
-fn header(value: &str) -> HeaderValue {
-    HeaderValue::from_str(value).expect("digits and the letters of base64 are no control characters")
 }
 
 impl Azure {
@@ -174,21 +168,14 @@ impl Objects for Azure {
 
     async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download> {
         let mut call = Call::on(Method::GET, name);
-        if let Some(range) = &range {
-            call.headers.insert(RANGE, header(&format!("bytes={}-{}", range.start, range.end - 1)));
-        }
+        call.headers = headers::of_range(range.as_ref());
         reply::download(self.request(call).await?, range.as_ref())
     }
 
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {
         let mut call = Call::on(Method::PUT, name);
+        call.headers = headers::of_body(&upload, mode);
         call.headers.insert(BLOB_TYPE, HeaderValue::from_static("BlockBlob"));
-        if let Some(md5) = upload.md5 {
-            call.headers.insert(CONTENT_MD5, header(&BASE64.encode(&md5)));
-        }
-        if mode == PutMode::Create {
-            call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        }
         call.upload = Some(Arc::clone(&upload));
         match self.request(call).await {
             Ok(_) => Ok(()),

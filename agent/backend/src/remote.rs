@@ -7,6 +7,7 @@
 
 mod advance;
 mod escape;
+pub(crate) mod headers;
 pub(crate) mod reply;
 mod status;
 pub(crate) mod words;

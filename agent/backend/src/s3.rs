@@ -14,25 +14,22 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use data_encoding::BASE64;
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpRequest, HttpRequestBody};
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, RANGE};
+use reqwest::header::HeaderMap;
 
 use crate::ErrorKind;
 use crate::blocking::blocking;
 use crate::credentials::S3Credentials;
 use crate::location::{Location, S3Location};
 use crate::open::S3Options;
-use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, reply};
+use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, headers, reply};
 use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
 
 use address::Address;
 use identity::{Identity, Signer};
 use refusal::Refusal;
-
-const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// A page has at most 1,000 names of at most 1,024 bytes, each escaped and with its dates and digests.
 const MAX_PAGE_BYTES: usize = 16 << 20;
@@ -67,10 +64,7 @@ impl<'a> Call<'a> {
 
     fn get(name: &'a str, range: Option<&Range<u64>>) -> Self {
         let mut call = Self::on(Method::GET, name);
-        if let Some(range) = range {
-            let value = format!("bytes={}-{}", range.start, range.end - 1);
-            call.headers.insert(RANGE, header(&value));
-        }
+        call.headers = headers::of_range(range);
         call
     }
 
@@ -89,10 +83,6 @@ impl<'a> Call<'a> {
             RequestBody::Empty | RequestBody::Upload(_) => HttpRequestBody::empty(),
         }
     }
-}
-
-fn header(value: &str) -> HeaderValue {
-    HeaderValue::from_str(value).expect("digits and the letters of base64 are no control characters")
 }
 
 impl S3 {
@@ -250,13 +240,7 @@ impl Objects for S3 {
 
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {
         let mut call = Call::on(Method::PUT, name);
-        if let Some(md5) = upload.md5 {
-            // Buckets with object lock take nothing without it.
-            call.headers.insert(CONTENT_MD5, header(&BASE64.encode(&md5)));
-        }
-        if mode == PutMode::Create {
-            call.headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        }
+        call.headers = headers::of_body(&upload, mode);
         call.body = RequestBody::Upload(Arc::clone(&upload));
         match self.request(call).await {
             Ok(_) => Ok(()),
