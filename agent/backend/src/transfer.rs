@@ -24,7 +24,7 @@ use crate::ErrorKind;
 use crate::open::Options;
 use crate::remote::Failed;
 
-pub(crate) use exchange::{Connector, RETRY, Unexchanged};
+pub(crate) use exchange::{Connector, RETRY, Unexchanged, path_text};
 use pace::Pace;
 use stall::{Progress, within};
 pub(crate) use upload::{Digests, Upload};

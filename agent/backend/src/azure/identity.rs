@@ -4,8 +4,6 @@
 //! whoever read it reads it again. Must never show any of them: a provider's own `Debug` does.
 
 use std::fmt;
-use std::fs::File;
-use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use object_store::StaticCredentialProvider;
@@ -16,11 +14,10 @@ use object_store::azure::{
 use serde::Deserialize;
 
 use crate::ErrorKind;
-use crate::blocking::blocking;
 use crate::credentials::AzureProof;
 use crate::remote::{Answer, Failed};
 use crate::secret::Secret;
-use crate::transfer::{Connector, RETRY, Transfer, Unexchanged};
+use crate::transfer::{Connector, RETRY, Transfer, Unexchanged, path_text};
 
 use super::refusal::Hint;
 
@@ -112,11 +109,10 @@ impl Identity {
     }
 
     fn failed(&self, failed: Unexchanged) -> Failed {
-        if let (AzureProof::WorkloadIdentity { token_file, .. }, None) = (&self.source, failed.status)
-            && let Err(error) = blocking(|| File::open(token_file))
+        if let AzureProof::WorkloadIdentity { token_file, .. } = &self.source
+            && let Some(of_file) = failed.of_token_file("AZURE_FEDERATED_TOKEN_FILE", token_file)
         {
-            let why = format!("AZURE_FEDERATED_TOKEN_FILE cannot be read: {error}");
-            return Failed::because(ErrorKind::Misconfigured, why);
+            return of_file;
         }
         let (kind, what) = match failed.is_refused() {
             true => (ErrorKind::PermissionDenied, "the platform hands out no token"),
@@ -150,7 +146,7 @@ fn provider(source: &AzureProof, connector: &Connector) -> Result<AzureCredentia
                 .with_http_connector(connector.clone())
                 .with_config(AzureConfigKey::ClientId, client_id)
                 .with_config(AzureConfigKey::AuthorityId, tenant_id)
-                .with_config(AzureConfigKey::FederatedTokenFile, path(token_file)?);
+                .with_config(AzureConfigKey::FederatedTokenFile, path_text(token_file)?);
             if let Some(authority) = authority {
                 // Kubernetes writes one slash at the end, and the library another.
                 builder = builder.with_authority_host(authority.trim_end_matches('/'));
@@ -182,10 +178,6 @@ fn is_time(text: &str) -> bool {
 
 fn text<'a>(secret: &'a Secret, name: &str) -> Result<&'a str, String> {
     secret.expose_text().ok_or_else(|| format!("{name} is no text"))
-}
-
-fn path(path: &Path) -> Result<String, String> {
-    path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()))
 }
 
 /// What the platform says, without what is only for its own people (identifiers of the request, in further lines).

@@ -3,7 +3,6 @@
 //! `object_store` exchanges them and renews them before they expire. Static keys are never renewed here: whoever read
 //! them reads them again. Must never show what a platform was told or has handed out.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,10 +13,9 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use crate::ErrorKind;
-use crate::blocking::blocking;
 use crate::credentials::S3Credentials;
 use crate::remote::{Answer, Failed};
-use crate::transfer::{Connector, RETRY, Transfer, Unexchanged};
+use crate::transfer::{Connector, RETRY, Transfer, Unexchanged, path_text};
 
 use super::address::Address;
 
@@ -117,11 +115,10 @@ impl Identity {
     }
 
     fn failed(&self, failed: &Unexchanged) -> Failed {
-        if failed.status.is_none()
-            && let Some((name, path)) = self.token_file()
-            && let Err(error) = blocking(|| File::open(path))
+        if let Some((name, path)) = self.token_file()
+            && let Some(of_file) = failed.of_token_file(name, path)
         {
-            return Failed::because(ErrorKind::Misconfigured, format!("{name} cannot be read: {error}"));
+            return of_file;
         }
         let is_instance = matches!(self.source, S3Credentials::InstanceProfile { .. });
         let has_platform = failed.status.is_some() || self.has_handed_out.load(Ordering::Relaxed);
@@ -200,13 +197,13 @@ fn provider(
         }
         S3Credentials::WebIdentity { role_arn, token_file, session_name, endpoint } => {
             let builder = set(builder, AmazonS3ConfigKey::RoleArn, role_arn);
-            let builder = set(builder, AmazonS3ConfigKey::WebIdentityTokenFile, &path(token_file)?);
+            let builder = set(builder, AmazonS3ConfigKey::WebIdentityTokenFile, &path_text(token_file)?);
             let builder = set_if(builder, AmazonS3ConfigKey::RoleSessionName, session_name);
             set_if(builder, AmazonS3ConfigKey::StsEndpoint, endpoint)
         }
         S3Credentials::PodIdentity { url, token_file } => {
             let builder = set(builder, AmazonS3ConfigKey::ContainerCredentialsFullUri, url);
-            set(builder, AmazonS3ConfigKey::ContainerAuthorizationTokenFile, &path(token_file)?)
+            set(builder, AmazonS3ConfigKey::ContainerAuthorizationTokenFile, &path_text(token_file)?)
         }
         S3Credentials::InstanceProfile { endpoint } => {
             set_if(builder, AmazonS3ConfigKey::MetadataEndpoint, endpoint)
@@ -224,10 +221,6 @@ fn unsendable(keys: &AwsCredential) -> Option<&'static str> {
         (true, false) => Some("AWS_SESSION_TOKEN"),
         (true, true) => None,
     }
-}
-
-fn path(path: &Path) -> Result<String, String> {
-    path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()))
 }
 
 /// What the platform says, in one line.

@@ -5,7 +5,9 @@
 //! dropped, since they hold the URL of the exchange, in whose query a token may be. Must never wait for ever.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use object_store::client::{
@@ -17,6 +19,9 @@ use tokio::task_local;
 use tokio::time::timeout;
 
 use super::Transfer;
+use crate::ErrorKind;
+use crate::blocking::blocking;
+use crate::remote::Failed;
 
 /// The caller tries again, for longer and with a word about it.
 pub(crate) const RETRY: RetryConfig = RetryConfig {
@@ -74,7 +79,22 @@ impl Connector {
     }
 }
 
+/// The library takes paths as text.
+pub(crate) fn path_text(path: &Path) -> Result<String, String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", path.display()))
+}
+
 impl Unexchanged {
+    /// Where the platform was not asked since its word for us, in the file that the variable `name` says, cannot be
+    /// read.
+    pub(crate) fn of_token_file(&self, name: &str, path: &Path) -> Option<Failed> {
+        if self.status.is_some() {
+            return None;
+        }
+        let error = blocking(|| File::open(path)).err()?;
+        Some(Failed::because(ErrorKind::Misconfigured, format!("{name} cannot be read: {error}")))
+    }
+
     /// Whether the platform has understood, and does not want to.
     pub(crate) fn is_refused(&self) -> bool {
         self.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 429))
