@@ -173,12 +173,17 @@ impl<B: Backend> Backend for Limited<B> {
     }
 
     fn list(&self, kind: FileKind) -> BoxStream<'_, Result<Entry>> {
-        // A page is asked for by one of these calls, and who asks holds the turn.
+        // A page is asked for by one of these calls, and who asks holds the turn. A name says nothing of how busy the
+        // store is, since most of them come with the page before: the list went well when it is at its end.
         let entries = stream::unfold(self.inner.list(kind), |mut entries| async {
             let turn = self.turn().await;
-            let entry = entries.next().await?;
-            turn.ended(entry.as_ref().err().map(|error| error.kind));
-            Some((entry, entries))
+            let entry = entries.next().await;
+            match &entry {
+                Some(Ok(_)) => drop(turn),
+                Some(Err(error)) => turn.ended(Some(error.kind)),
+                None => turn.ended(None),
+            }
+            Some((entry?, entries))
         });
         entries.boxed()
     }

@@ -38,6 +38,22 @@ async fn no_more_calls_are_under_way_than_are_allowed() {
 }
 
 #[tokio::test]
+async fn a_list_of_many_names_is_one_call_that_went_well() {
+    let store = Limited::new(Mem::new());
+    for number in 0..=u64::from(CALLS_TO_GROW) {
+        let file = FileName::new(FileKind::Lock, &format!("{number:064x}")).unwrap();
+        store.save(&file, vec![1].into()).await.unwrap();
+    }
+    store.ended(Some(ErrorKind::Throttled), 0);
+    let allowed = store.allowed();
+    for lists in 1..=CALLS_TO_GROW {
+        assert_eq!(store.allowed(), allowed, "after fewer than {lists} lists");
+        store.list(FileKind::Lock).try_collect::<Vec<_>>().await.unwrap();
+    }
+    assert_eq!(store.allowed(), allowed + 1);
+}
+
+#[tokio::test]
 async fn a_busy_store_is_asked_half_as_much_and_then_slowly_more() {
     let store = Limited::new(Fault::new(Mem::new()));
     assert_eq!(store.allowed(), 4);
