@@ -134,7 +134,7 @@ impl Transfer {
         let pieces = match body {
             RequestBody::Empty => return None,
             RequestBody::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
-            RequestBody::Upload(upload) => upload.pieces(),
+            RequestBody::Upload(upload) => upload.pieces(self.upload.as_deref()),
         };
         let (pace, progress) = (self.upload.clone(), Arc::clone(progress));
         let paced = pieces.then(move |piece| {

@@ -16,11 +16,12 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use md5::{Digest, Md5};
 
+use super::pace::Pace;
 use crate::remote::Failed;
 use crate::{Body, ErrorKind, wrong_size};
 
 /// Also what is in memory of one upload.
-const PIECE_BYTES: usize = 128 << 10;
+pub(super) const PIECE_BYTES: usize = 128 << 10;
 
 /// Which digests a store is told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,18 +90,19 @@ impl Upload {
         }
     }
 
-    /// The bytes, in pieces.
-    pub(crate) fn pieces(&self) -> BoxStream<'static, io::Result<Bytes>> {
+    /// The bytes, in pieces that suit the pace.
+    pub(super) fn pieces(&self, pace: Option<&Pace>) -> BoxStream<'static, io::Result<Bytes>> {
+        let piece_bytes = pace.map_or(PIECE_BYTES, Pace::piece_bytes);
         match &self.body {
             Body::Bytes(bytes) => {
                 let bytes = bytes.clone();
-                let starts = (0..bytes.len()).step_by(PIECE_BYTES);
+                let starts = (0..bytes.len()).step_by(piece_bytes);
                 stream::iter(
-                    starts.map(move |start| Ok(bytes.slice(start..bytes.len().min(start + PIECE_BYTES)))),
+                    starts.map(move |start| Ok(bytes.slice(start..bytes.len().min(start + piece_bytes)))),
                 )
                 .boxed()
             }
-            Body::File { path, size_bytes, .. } => file_pieces(Arc::clone(path), *size_bytes),
+            Body::File { path, size_bytes, .. } => file_pieces(Arc::clone(path), *size_bytes, piece_bytes),
         }
     }
 }
@@ -141,14 +143,21 @@ fn read(body: &Body, take: &mut dyn FnMut(&[u8])) -> Result<(), String> {
 
 /// The file, read while it is sent, where it is sent: it was just written, and a thread for each reader would cost more
 /// memory than the pieces. One that is shorter than it was ends the stream with an error.
-fn file_pieces(path: Arc<Path>, size_bytes: u64) -> BoxStream<'static, io::Result<Bytes>> {
+fn file_pieces(
+    path: Arc<Path>,
+    size_bytes: u64,
+    piece_bytes: usize,
+) -> BoxStream<'static, io::Result<Bytes>> {
     let pieces = stream::try_unfold((None, 0), move |(file, sent_bytes)| {
         let piece = match sent_bytes == size_bytes {
             true => Ok(None),
-            false => read_piece(file, &path, size_bytes - sent_bytes).map(|(file, piece)| {
-                let sent_bytes = sent_bytes + piece.len() as u64;
-                Some((piece, (Some(file), sent_bytes)))
-            }),
+            false => {
+                let left_bytes = usize::try_from(size_bytes - sent_bytes).unwrap_or(usize::MAX);
+                read_piece(file, &path, piece_bytes.min(left_bytes)).map(|(file, piece)| {
+                    let sent_bytes = sent_bytes + piece.len() as u64;
+                    Some((piece, (Some(file), sent_bytes)))
+                })
+            }
         };
         std::future::ready(piece)
     });
@@ -157,9 +166,9 @@ fn file_pieces(path: Arc<Path>, size_bytes: u64) -> BoxStream<'static, io::Resul
         .boxed()
 }
 
-fn read_piece(file: Option<File>, path: &Path, left_bytes: u64) -> io::Result<(File, Bytes)> {
+fn read_piece(file: Option<File>, path: &Path, piece_bytes: usize) -> io::Result<(File, Bytes)> {
     let mut file = file.map_or_else(|| File::open(path), Ok)?;
-    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(left_bytes).unwrap_or(PIECE_BYTES))];
+    let mut piece = vec![0; piece_bytes];
     file.read_exact(&mut piece)?;
     Ok((file, piece.into()))
 }
