@@ -1,7 +1,7 @@
-//! A location becomes a store: what both doors put around it.
+//! A location becomes a store: what both doors put around it, and how a password opens what is in it.
 //!
-//! The one place that builds the options of a store and tries its calls again. Touches nothing: whether anything is
-//! there, the first call tells.
+//! The one place that builds the options of a store and tries its calls again, and that knows what a password may have
+//! too much of. Making a store touches nothing: whether anything is there, the first call tells.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,9 @@ use pillion_backend::location::Location;
 use pillion_backend::measure::{Counts, Measured};
 use pillion_backend::open::{BucketLookup, Options, S3Options, open};
 use pillion_backend::retry::{Hook, Policy, Retry};
+use pillion_backend::secret::Secret;
+use pillion_repository::repository::Repository;
+use pillion_repository::{Error, Result};
 
 use crate::VERSION;
 use crate::access::StoreAccess;
@@ -56,7 +59,7 @@ pub fn open_backend(
     connection: &Connection,
     counts: &Arc<Counts>,
     hook: Hook,
-) -> pillion_repository::Result<Arc<dyn Backend>> {
+) -> Result<Arc<dyn Backend>> {
     let opened = open(location, &access.credentials, &connection.options(access))?;
     let opened = Arc::new(Measured::new(opened, Arc::clone(counts)));
     let limited: Arc<dyn Backend> = match location {
@@ -67,6 +70,21 @@ pub fn open_backend(
     Ok(Arc::new(Retry::new(limited, Policy::default(), hook)))
 }
 
+/// Opens a repository with a password as it was given; where no key opens with it, without the end of its line.
+pub fn open_repository(password: &Secret, open: impl Fn(&[u8]) -> Result<Repository>) -> Result<Repository> {
+    match (open(password.expose()), without_line_end(password)) {
+        (Err(Error::WrongPassword), Some(shorter)) => open(shorter.expose()),
+        (opened, _) => opened,
+    }
+}
+
+/// A password less the line's end that a Secret made with `echo` has; `None` where there is no such end, or nothing else.
+pub fn without_line_end(password: &Secret) -> Option<Secret> {
+    let without = password.expose().strip_suffix(b"\n")?;
+    let without = without.strip_suffix(b"\r").unwrap_or(without);
+    (!without.is_empty()).then(|| Secret::new(without))
+}
+
 pub fn retry_sentence(error: &pillion_backend::Error, wait: Duration) -> String {
     format!("{error}; trying again in {:.1} s", wait.as_secs_f64())
 }
@@ -75,6 +93,21 @@ pub fn retry_sentence(error: &pillion_backend::Error, wait: Duration) -> String 
 mod tests {
     use super::*;
     use crate::environment::Environment;
+
+    #[test]
+    fn a_password_has_one_form_without_its_line_s_end() {
+        for (written, shorter) in [
+            ("p", None),
+            ("p\n", Some("p")),
+            ("p\r\n", Some("p")),
+            ("p\n\n", Some("p\n")),
+            ("p\r", None),
+            (" p ", None),
+            ("\n", None),
+        ] {
+            assert_eq!(without_line_end(&Secret::new(written)), shorter.map(Secret::new), "{written:?}");
+        }
+    }
 
     #[test]
     fn what_was_said_of_a_store_reaches_it() {

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pillion_backend::retry::Hook;
-use pillion_backend::secret::Secret;
 use pillion_repository::backup::{self, Mounts, Parent, Report, Source, SourcePaths};
 use pillion_repository::event::{Progress, Reporter};
 use pillion_repository::format::snapshot::Snapshot;
@@ -39,7 +38,7 @@ use super::record::{Outcome, RunEnd};
 use super::run::{Engine, RunRequest};
 use crate::VERSION;
 use crate::environment::Environment;
-use crate::open::{open_backend, retry_sentence};
+use crate::open::{open_backend, open_repository, retry_sentence, without_line_end};
 use crate::process::Process;
 use faults::Faults;
 use kept::{Kept, Way};
@@ -193,14 +192,9 @@ impl Access<'_> {
         {
             return Ok(again);
         }
-        let open = |password: &Secret| Repository::open(self.store(way), password.expose(), settings.clone());
-        match open(&self.credentials.password) {
-            Err(Error::WrongPassword) => match self.credentials.password_without_line_end() {
-                Some(shorter) => open(&shorter),
-                None => Err(Error::WrongPassword),
-            },
-            opened => opened,
-        }
+        open_repository(&self.credentials.password, |password| {
+            Repository::open(self.store(way), password, settings.clone())
+        })
     }
 
     /// Opens the repository; makes one only where none was ever used here.
@@ -235,7 +229,7 @@ impl Access<'_> {
 
     fn tell_new(&self, made: &Repository) {
         tracing::info!(repository = %made.config.id, "made a new repository");
-        if self.credentials.password_without_line_end().is_some() {
+        if without_line_end(&self.credentials.password).is_some() {
             tracing::warn!(
                 "the password of the new repository ends in a line break, as it was given: a program that reads it \
                  from a file may take that off and not open the repository"

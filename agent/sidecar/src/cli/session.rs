@@ -25,7 +25,7 @@ use super::password::{self, Prompt};
 use super::signal;
 use crate::access::StoreAccess;
 use crate::environment::Environment;
-use crate::open::{Connection, open_backend, retry_sentence};
+use crate::open::{Connection, open_backend, open_repository, retry_sentence};
 use crate::process::Process;
 use crate::setting::usual_cache_bytes;
 use pillion_backend::secret::Secret;
@@ -109,7 +109,9 @@ impl<'a> Session<'a> {
 
     fn open_on(&self, backend: Arc<dyn Backend>) -> Result<Repository, Failure> {
         let settings = self.settings()?;
-        Ok(Repository::open(self.store(backend), self.password.expose(), settings)?)
+        Ok(open_repository(&self.password, |password| {
+            Repository::open(self.store(Arc::clone(&backend)), password, settings.clone())
+        })?)
     }
 
     fn store(&self, backend: Arc<dyn Backend>) -> Store {

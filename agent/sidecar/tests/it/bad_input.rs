@@ -42,6 +42,24 @@ pub(crate) fn leave_lock(scene: &Scene, process: u32) {
 }
 
 #[test]
+fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
+    let scene = Scene::new();
+    let with_break = format!("{}\n", restic::PASSWORD);
+    for (given, code) in [(&*with_break, 0), (&*format!("{with_break}\n"), 12), (restic::PASSWORD, 0)] {
+        let output = scene.command(["snapshots"]).env("RESTIC_PASSWORD", given).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{given:?}: {output:?}");
+    }
+    let other = scene.path("other");
+    for (verb, given, code) in
+        [("init", &*with_break, 0), ("snapshots", &with_break, 0), ("snapshots", restic::PASSWORD, 12)]
+    {
+        let mut command = scene.command([verb]);
+        let output = command.env("RESTIC_REPOSITORY", &other).env("RESTIC_PASSWORD", given).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{verb} with {given:?}: {output:?}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_the_way_to_the_repository_is_told() {
     let scene = Scene::new();
     let run = |arguments: &[&str], variable: (&str, &str)| -> Printed {

@@ -43,14 +43,6 @@ pub struct Credentials {
     pub warning: Option<String>,
 }
 
-impl Credentials {
-    /// The password less the line's end that a Secret made with `echo` has; `None` where there is no such end.
-    pub fn password_without_line_end(&self) -> Option<Secret> {
-        let without = self.password.expose().strip_suffix(b"\n")?;
-        Some(Secret::new(without.strip_suffix(b"\r").unwrap_or(without)))
-    }
-}
-
 /// Why there are no credentials: everything that is wrong with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {

@@ -147,22 +147,14 @@ fn a_rotated_secret_is_read_anew_and_from_one_version() {
 }
 
 #[test]
-fn a_password_is_taken_as_it_is_and_has_one_form_without_its_line_s_end() {
-    for (written, shorter) in [
-        ("p", None),
-        ("p\n", Some("p")),
-        ("p\r\n", Some("p")),
-        ("p\n\n", Some("p\n")),
-        ("p\r", None),
-        (" p ", None),
-    ] {
+fn a_password_is_taken_as_it_is() {
+    for written in ["p", "p\n", "p\r\n", "p\n\n", "p\r", " p "] {
         let directory = mounted(&[("RESTIC_PASSWORD", written)]);
         for loaded in [
             load_from(directory.path(), &[], "/r").unwrap(),
             load_from(Path::new("/nonexistent"), &[("RESTIC_PASSWORD", written)], "/r").unwrap(),
         ] {
             assert_eq!(loaded.password.expose(), written.as_bytes());
-            assert_eq!(loaded.password_without_line_end(), shorter.map(Secret::new), "{written:?}");
         }
     }
 }
