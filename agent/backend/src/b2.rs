@@ -8,6 +8,7 @@ mod client;
 mod refusal;
 mod session;
 mod upload;
+mod uploaded;
 mod versions;
 
 use std::ops::Range;

@@ -21,6 +21,7 @@ use crate::transfer::{Request, RequestBody, Response, Transfer};
 
 use super::refusal::Refusal;
 use super::session::{Right, Session};
+use super::uploaded::Uploaded;
 
 /// Where all accounts begin.
 const BACKBLAZE: &str = "https://api.backblazeb2.com";
@@ -41,6 +42,7 @@ pub(super) struct Client {
     bucket: String,
     upload_urls_max: usize,
     session: Mutex<Option<Arc<Session>>>,
+    pub(super) uploaded: Uploaded,
 }
 
 /// What is asked within a session.
@@ -98,8 +100,8 @@ impl Client {
         key.set_sensitive(true);
         let test_mode = credentials.test_mode.as_deref().map(HeaderValue::from_str).transpose();
         let test_mode = test_mode.map_err(|_| "B2_TEST_MODE has characters that no header can have")?;
-        let (bucket, session) = (bucket.to_owned(), Mutex::default());
-        Ok(Self { transfer, base, key, test_mode, bucket, upload_urls_max, session })
+        let (bucket, session, uploaded) = (bucket.to_owned(), Mutex::default(), Uploaded::default());
+        Ok(Self { transfer, base, key, test_mode, bucket, upload_urls_max, session, uploaded })
     }
 
     /// The session of now. Of many who need one, one begins it.

@@ -73,6 +73,7 @@ struct GotUploadUrl {
 #[serde(rename_all = "camelCase")]
 struct Stored {
     content_length: u64,
+    file_id: String,
 }
 
 impl Client {
@@ -87,8 +88,10 @@ impl Client {
                 Some(found) => found,
                 None => self.upload_url(name).await?,
             };
+            self.uploaded.begin(name);
             let refusal = match self.upload_to(&url, name, &upload).await {
-                Ok(()) => {
+                Ok(file_id) => {
+                    self.uploaded.end(name, file_id);
                     session.upload_urls.give_back(url);
                     return Ok(());
                 }
@@ -125,7 +128,8 @@ impl Client {
         Ok((session, url))
     }
 
-    async fn upload_to(&self, to: &UploadUrl, name: &str, upload: &Arc<Upload>) -> Result<(), Refusal> {
+    /// Succeeds with the ID of the version that it became.
+    async fn upload_to(&self, to: &UploadUrl, name: &str, upload: &Arc<Upload>) -> Result<String, Refusal> {
         let sha1 = HEXLOWER.encode(&upload.sha1.expect("B2's uploads are looked through for it"));
         let header = |text: &str| HeaderValue::from_str(text).expect("what is escaped is plain");
         let mut headers = HeaderMap::new();
@@ -136,7 +140,7 @@ impl Client {
         let response = self.send(Method::POST, to.url.clone(), &to.token, headers, body).await?;
         let stored: Stored = read(response).await?;
         match stored.content_length == upload.size_bytes() {
-            true => Ok(()),
+            true => Ok(stored.file_id),
             false => Err(Failed::because(ErrorKind::Unavailable, "another size was stored").into()),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! The oldest goes first: else a reader would meet an older version for as long as it takes, and a removal that breaks
 //! off would bring it back for good. A key that may not delete, and a file that is locked against it, leave hiding it:
-//! then nobody finds it by its name, which is all that the contract asks.
+//! then nobody finds it by its name, which is all that the contract asks. A name is listed for its versions, save where
+//! it is known that there is but one ([`super::uploaded`]).
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -51,21 +52,32 @@ impl Client {
     }
 
     async fn delete_versions(&self, name: &str) -> Answer<()> {
+        if let Some(file_id) = self.uploaded.take(name) {
+            match self.delete_version(name, &file_id).await {
+                // Somebody else was faster: what there is now is not known any more.
+                Err(failed) if failed.is(ErrorKind::NotFound) => {}
+                deleted => return deleted,
+            }
+        }
         for version in self.versions(name).await?.iter().rev() {
-            let question = Question::Call {
-                call: "b2_delete_file_version",
-                right: Right::DeleteFiles,
-                name: Some(name),
-                scope: Scope::None,
-                parameters: json!({ "fileName": name, "fileId": version.file_id }),
-            };
-            match self.ask::<Value>(&question).await {
+            match self.delete_version(name, &version.file_id).await {
                 Err(failed) if !failed.is(ErrorKind::NotFound) => return Err(failed),
                 // Or somebody else was faster.
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    async fn delete_version(&self, name: &str, file_id: &str) -> Answer<()> {
+        let question = Question::Call {
+            call: "b2_delete_file_version",
+            right: Right::DeleteFiles,
+            name: Some(name),
+            scope: Scope::None,
+            parameters: json!({ "fileName": name, "fileId": file_id }),
+        };
+        self.ask::<Value>(&question).await.map(drop)
     }
 
     /// All versions of that name, the newest first; the marks that hide it are among them.

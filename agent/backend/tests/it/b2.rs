@@ -181,6 +181,43 @@ async fn each_fault_is_met_as_it_should_and_at_its_price() {
     }
 }
 
+#[tokio::test]
+async fn a_lock_is_removed_by_the_one_version_that_it_is_known_to_have() {
+    let server = Server::start(Kind::B2, Security::Plain);
+    let location = fresh_name();
+    let (store, other) = (b2(&server, &location), b2(&server, &location));
+    store.create().await.unwrap();
+    let lock = |digit: &str| FileName::new(FileKind::Lock, &digit.repeat(64)).unwrap();
+    let save = async |lock: &FileName| store.save(lock, vec![1].into()).await.unwrap();
+    save(&lock("a")).await;
+    save(&lock("b")).await;
+    other.remove(&lock("b")).await.unwrap();
+    save(&lock("c")).await;
+    other.save(&lock("d"), vec![1].into()).await.unwrap();
+    server.b2_faults(&[("upload_lost", 1)]);
+    save(&lock("e")).await;
+    save(&lock("f")).await;
+    save(&lock("f")).await;
+    for (case, digit, price) in [
+        ("saved here", "a", &[(DELETE, 1)][..]),
+        ("removed by another", "b", &[(DELETE, 1), (VERSIONS, 1)]),
+        ("saved here, with a token that expires", "c", &[(DELETE, 2), (AUTHORIZE, 1)]),
+        ("saved by another", "d", &[(VERSIONS, 1), (DELETE, 1), (BUCKETS, 1)]),
+        ("of two versions, as an answer was lost", "e", &[(VERSIONS, 1), (DELETE, 2)]),
+        ("of two versions, as it was saved twice", "f", &[(VERSIONS, 1), (DELETE, 2)]),
+        ("not there", "a", &[(VERSIONS, 1)]),
+    ] {
+        if digit == "c" {
+            server.b2_faults(&[("expire", 1)]);
+        }
+        let before = server.b2_counts();
+        store.remove(&lock(digit)).await.unwrap();
+        assert_eq!(counts_since(&server, &before), calls(price), "a lock {case}");
+        let error = store.stat(&lock(digit)).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound, "a lock {case}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_uploads_share_as_many_urls_as_go_at_once() {
     let server = Server::start(Kind::B2, Security::Plain);
@@ -457,7 +494,7 @@ async fn a_body_that_arrives_altered_may_be_sent_again() {
     let (_, store) = at_double(&[BUCKET, UPLOAD_URL, altered]);
     let error = Call::Save.make(&*store).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
-    let another = (200, r#"{"contentLength":999}"#);
+    let another = (200, r#"{"contentLength":999,"fileId":"v1"}"#);
     let (_, store) = at_double(&[BUCKET, UPLOAD_URL, another, UPLOAD_URL, another]);
     let error = Call::Save.make(&*store).await.unwrap_err();
     assert!(error.to_string().contains("another size was stored"), "{error}");
@@ -475,7 +512,7 @@ async fn no_token_is_shown_even_where_b2_repeats_it() {
     for secret in ["session-token", "upload-token", "hunter2"] {
         assert!(!shown.contains(secret), "{shown}");
     }
-    let (_, store) = at_double(&[BUCKET, UPLOAD_URL, (200, r#"{"contentLength":1000}"#)]);
+    let (_, store) = at_double(&[BUCKET, UPLOAD_URL, (200, r#"{"contentLength":1000,"fileId":"v1"}"#)]);
     Call::Save.make(&*store).await.unwrap();
     let shown = format!("{store:?}");
     assert!(
