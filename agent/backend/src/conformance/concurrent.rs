@@ -103,6 +103,12 @@ pub(super) async fn dropped_calls_are_whole_or_nothing(backend: &Arc<dyn Backend
     let both = [old.clone(), new.clone()];
     for moment in 1..=10 {
         must("a save", backend.save(&file, Body::Bytes(old.clone())).await);
+        give_up(moment, backend.create()).await;
+        give_up(moment, backend.stat(&file)).await;
+        give_up(moment, backend.load_range(&file, 1..2_000)).await;
+        let size_bytes = must("stat after calls were given up", backend.stat(&file).await).size_bytes;
+        assert!(size_bytes == old.len() as u64, "calls that were given up made a file of {size_bytes} bytes");
+
         give_up(moment, backend.save(&file, Body::Bytes(new.clone()))).await;
         let loaded = must("load after a save over it was given up", backend.load(&file, u64::MAX).await);
         assert!(both.contains(&loaded), "a save that was given up left a part of its bytes");
