@@ -58,6 +58,14 @@ impl Error {
         Self::Local { doing, path: path.into(), source: source.into() }
     }
 
+    /// Whether a lock could not be written for want of the right: who only reads can do without.
+    pub fn is_denied_lock(&self) -> bool {
+        matches!(self, Self::Backend(e)
+            if e.kind == backend::ErrorKind::PermissionDenied
+                && e.operation == backend::Operation::Save
+                && e.name.starts_with(FileKind::Lock.noun()))
+    }
+
     /// The one thing to do about it, where there is one.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
@@ -84,12 +92,8 @@ impl Error {
             Self::Backend(e) if e.kind == backend::ErrorKind::Full => {
                 "free some space: nothing stored was lost"
             }
-            Self::Backend(e)
-                if e.kind == backend::ErrorKind::PermissionDenied
-                    && e.operation == backend::Operation::Save
-                    && e.name.starts_with(FileKind::Lock.noun()) =>
-            {
-                "use --no-lock where the repository can only be read"
+            Self::Backend(e) if e.kind == backend::ErrorKind::PermissionDenied => {
+                "check what the credentials may do in the bucket, or this user in the directory"
             }
             Self::Local { source, .. } if is_full(source) => {
                 "free some space there, or use another directory"

@@ -82,7 +82,7 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
     let shown = progress::show(Arc::clone(output), Kind::Check, Arc::clone(&progress), session.environment);
     let report = job::check(&repository, &job, &reporter, &progress);
     drop(shown);
-    let report = report?;
+    let report = report.map_err(Failure::of_reader)?;
     advise(output, &report);
     summary(&report).print(output);
     match report.is_sound() {

@@ -36,6 +36,14 @@ impl Failure {
         self
     }
 
+    /// The failure of a command that only reads, and could do so without a lock.
+    pub fn of_reader(error: Error) -> Self {
+        match error.is_denied_lock() {
+            true => Self::from(error).hint("use --no-lock where the repository can only be read"),
+            false => error.into(),
+        }
+    }
+
     pub fn incomplete() -> Self {
         Self { exit: Exit::Incomplete, ..Self::new("at least one source file could not be read") }
     }

@@ -121,7 +121,7 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
     let shown = progress::show(Arc::clone(output), Kind::Restore, Arc::clone(&progress), session.environment);
     let report = job::restore(&repository, &plan, &reporter, &progress);
     drop(shown);
-    let report = report?;
+    let report = report.map_err(Failure::of_reader)?;
     print(output, &report, started.elapsed().as_secs());
     match report.errors {
         0 => Ok(()),

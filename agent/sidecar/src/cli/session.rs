@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
     pub fn read<T>(&self, work: impl FnOnce(&Repository) -> Result<T, Failure>) -> Result<T, Failure> {
         let repository = self.open()?;
         let Some(options) = self.read_lock_options() else { return work(&repository) };
-        let lock = Lock::acquire(&repository, &options)?;
+        let lock = Lock::acquire(&repository, &options).map_err(Failure::of_reader)?;
         let reading = repository.with_store(repository.store.with_cancel(lock.token().clone()));
         let result = work(&reading).map_err(|failure| match lock.lost() {
             Some(lost) => lost.into(),

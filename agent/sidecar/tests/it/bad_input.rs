@@ -220,10 +220,19 @@ fn who_may_only_read_the_repository_is_told_how() {
     scene.back_up();
     let locks = scene.repository.path().join("locks");
     std::fs::set_permissions(locks, std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
-    let refused = as_nobody(&scene, &["snapshots"]);
-    check_failure(&refused, 1, "no right to write a lock");
-    assert!(refused.err.contains("Permission denied"), "{}", refused.err);
-    assert!(refused.err.contains("Hint: use --no-lock"), "{}", refused.err);
+    let target = scene.path("target");
+    let (source, target) = (scene.source(), target.to_str().unwrap());
+    for (arguments, hint) in [
+        (&["snapshots"][..], "Hint: use --no-lock"),
+        (&["check"], "Hint: use --no-lock"),
+        (&["restore", "latest", "--target", target], "Hint: use --no-lock"),
+        (&["backup", source.to_str().unwrap()], "Hint: check what the credentials may do"),
+    ] {
+        let refused = as_nobody(&scene, arguments);
+        check_failure(&refused, 1, "no right to write a lock");
+        assert!(refused.err.contains("Permission denied"), "{}", refused.err);
+        assert!(refused.err.contains(hint), "{arguments:?}: {}", refused.err);
+    }
     assert_eq!(as_nobody(&scene, &["snapshots", "--no-lock"]).code, 0);
 }
 
