@@ -108,6 +108,12 @@ struct Access<'a> {
 impl Access<'_> {
     /// When the newest snapshot of this agent was begun.
     fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
+        let looked = self.look();
+        self.tell_asked();
+        looked
+    }
+
+    fn look(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
         let mut pin = self.pin()?;
         let way = self.way()?;
         let repository = match self.open(&way) {
@@ -147,13 +153,25 @@ impl Access<'_> {
     }
 
     fn back_up_as(&self, options: &backup::Options, process: &Process) -> Result<RunEnd, Refusal> {
+        let ended = self.back_up_uncounted(options, process);
+        self.tell_asked();
+        ended
+    }
+
+    fn back_up_uncounted(&self, options: &backup::Options, process: &Process) -> Result<RunEnd, Refusal> {
         let mut pin = self.pin()?;
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let repository = self.open_or_init(&mut pin, process)?;
         let faults = Faults::default();
         let report = backup::backup(&repository, options, &faults as &dyn Reporter, &Progress::default());
-        tracing::debug!(asked = %self.kept.counts().take(), "asked the store");
         Ok(end(&report?, &faults))
+    }
+
+    /// At the end of each job, also of one that came to nothing and of one whose log is not to tell it: what it asked is
+    /// not to be counted with the next one.
+    fn tell_asked(&self) {
+        let asked = self.kept.counts().take();
+        tracing::debug!(%asked, "asked the store");
     }
 
     /// The way to the store: that of the last job, if it led to the same place with the same credentials.
@@ -183,8 +201,7 @@ impl Access<'_> {
         Pin::read(cache_directory, repository, *repository_id)
     }
 
-    /// Opens what is there: with one call, if the last job has opened it already. The password is taken as it is; where no
-    /// key opens with it, without the end of its line.
+    /// Opens what is there: with one call, if the last job has opened it already.
     fn open(&self, way: &Way) -> Result<Repository> {
         let settings = self.settings();
         if let Some(opened) = way.opened()

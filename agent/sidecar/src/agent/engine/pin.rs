@@ -8,7 +8,7 @@
 //! and stands before what is kept here (`an_id_of_the_settings_counts_before_anything_was_seen`).
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -66,13 +66,16 @@ pub(super) struct Pin {
     path: PathBuf,
     /// The [`key`] of the location.
     location: String,
+    /// What to look at first where another repository is there, or none.
+    hint: &'static str,
     content: Content,
     /// The ID that the settings demand.
     demanded: Option<Id>,
 }
 
 impl Pin {
-    /// Reads what is pinned for a location. A file that cannot be read is an error and not "nothing".
+    /// Reads what is pinned for a location. A file that cannot be read is an error and not "nothing". Where the directory
+    /// cannot be used there is none, and there was none: that it is done without is told when an ID is to be kept.
     pub(super) fn read(cache_directory: &Path, location: &Location, demanded: Option<Id>) -> Result<Self> {
         let path = cache_directory.join(NAME);
         let shown = || path.display().to_string();
@@ -83,10 +86,19 @@ impl Pin {
                     shown()
                 ))
             })?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Content::default(),
+            Err(e) if e.kind() == ErrorKind::NotFound || is_out_of_reach(&path) => Content::default(),
             Err(e) => return Err(Error::local("read", shown(), e)),
         };
-        Ok(Self { location: key(location)?, path, content, demanded })
+        let hint = match location {
+            Location::Local(_) => {
+                "look first whether a volume is not mounted: the next scheduled run sees what was done"
+            }
+            Location::S3(_) | Location::Azure(_) | Location::B2(_) => {
+                "look first whether bucket, prefix and credentials are the right ones: the next scheduled run sees what \
+                 was done"
+            }
+        };
+        Ok(Self { location: key(location)?, hint, path, content, demanded })
     }
 
     /// The ID the repository has to have; `None` where any will do, and none at all.
@@ -126,7 +138,7 @@ impl Pin {
             };
             Refusal::Replaced {
                 message: format!("repository replaced: there is {there_is} at {location}, and {why_and_how}"),
-                hint: "look first whether a volume is not mounted: the next scheduled run sees what was done",
+                hint: self.hint,
             }
         };
         match opened {
@@ -161,6 +173,12 @@ impl Pin {
         std::fs::rename(&temporary, &self.path)?;
         std::fs::File::open(directory)?.sync_all()
     }
+}
+
+/// Whether the directory of a file is none, or lets nobody in. Any other error may pass.
+fn is_out_of_reach(path: &Path) -> bool {
+    let looked = std::fs::symlink_metadata(path);
+    looked.is_err_and(|e| matches!(e.kind(), ErrorKind::NotADirectory | ErrorKind::PermissionDenied))
 }
 
 /// A location as one name, however it was written: `/r/` and `/x/../r` are `/r`. A link on the way is not followed, since

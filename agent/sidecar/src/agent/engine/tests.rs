@@ -284,6 +284,59 @@ fn a_damaged_pin_is_told_and_nothing_is_made() {
 }
 
 #[test]
+fn a_cache_directory_that_is_none_is_done_without_and_the_settings_pin_alone() {
+    let scene = Scene::new();
+    fs::write(scene.path("cache"), b"a file").unwrap();
+    assert_eq!(scene.newest().unwrap(), None);
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+    assert!(scene.newest().unwrap().is_some());
+    let config = fs::read(scene.path("repository/config")).unwrap();
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+    assert_eq!(fs::read(scene.path("repository/config")).unwrap(), config);
+    assert_eq!(run_demanding(&scene, &"5".repeat(64)).outcome, Outcome::RepositoryReplaced);
+}
+
+#[test]
+fn a_pin_that_is_there_and_cannot_be_read_is_told_and_nothing_is_made() {
+    let scene = Scene::new();
+    fs::create_dir_all(scene.path("cache/agent.json")).unwrap();
+    let end = scene.run();
+    assert_eq!(end.outcome, Outcome::Failed);
+    assert!(end.message.contains("agent.json"), "{}", end.message);
+    assert!(!scene.path("repository").exists());
+}
+
+#[test]
+fn what_is_to_be_looked_at_first_is_of_the_kind_of_the_location() {
+    let directory = tempfile::tempdir().unwrap();
+    let id = pillion_repository::format::id::Id::of(b"x");
+    for (location, words) in [
+        ("/r", "a volume is not mounted"),
+        ("s3:host/bucket", "bucket, prefix and credentials"),
+        ("azure:container:/", "bucket, prefix and credentials"),
+        ("b2:bucket-1:/", "bucket, prefix and credentials"),
+    ] {
+        let mut pin = Pin::read(directory.path(), &Location::parse(location).unwrap(), Some(id)).unwrap();
+        let gone = Error::NoRepository { location: location.to_owned(), why: None };
+        let end = RunEnd::from(pin.accept(Err(gone)).unwrap_err());
+        assert!(end.hint.unwrap().contains(words), "{location}: {end:?}");
+    }
+}
+
+#[test]
+fn what_a_failed_job_asked_is_not_counted_with_the_next_one() {
+    let scene = Scene::new();
+    assert_eq!(scene.run().outcome, Outcome::Complete);
+    let environment = Environment::default();
+    job_with("wrong", &scene.config(), |access| {
+        access.back_up(&Process::current(&environment), &environment).unwrap_err();
+        assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());
+        access.newest_snapshot().unwrap_err();
+        assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());
+    });
+}
+
+#[test]
 fn a_source_with_an_unfinished_restore_is_refused_until_the_marker_is_gone() {
     let scene = Scene::new();
     let file = scene.path("source/.pillion-restore");
