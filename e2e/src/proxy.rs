@@ -129,6 +129,12 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
+    /// As [`Self::endpoint`], with the path that the server's own URL has.
+    pub fn endpoint_of(&self, url: &str) -> String {
+        let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
+        self.endpoint() + &path
+    }
+
     /// From the next request on.
     pub fn set(&self, script: impl Fn(&Asked) -> Option<Fault> + Send + Sync + 'static) {
         *lock(&self.shared.script) = Some(Arc::new(script));
@@ -183,7 +189,11 @@ impl Shared {
         let mut store = TcpStream::connect(self.upstream)?;
         store.write_all(&closing(&head))?;
         io::copy(&mut body, &mut store)?;
-        let (answer_head, answer_rest) = read_head(&mut store)?;
+        let (mut answer_head, answer_rest) = read_head(&mut store)?;
+        // Not every server repeats it, and a client that is not told may ask again where nobody listens.
+        if !String::from_utf8_lossy(&answer_head).to_ascii_lowercase().contains("\r\nconnection: close") {
+            answer_head = closing(&answer_head);
+        }
         let mut answer_body = io::Cursor::new(answer_rest).chain(store);
         match fault {
             Some(Fault::LoseAnswer) => {

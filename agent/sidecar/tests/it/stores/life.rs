@@ -98,6 +98,21 @@ lives! {
     a_life_in_b2_over_tls: B2, Tls;
 }
 
+/// As the programs stack them: retries, the bound on calls at once, counts, and bounds on bytes a second that are reached.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_the_wrappers_together_hold_the_contract() {
+    let store = Store::new(shared(Kind::Versity, Security::Plain));
+    let environment: Environment = store.variables().into_iter().collect();
+    let location = Location::parse(&store.location()).unwrap();
+    let access = StoreAccess::of_environment(&location, &environment).unwrap();
+    let limit = "32768".parse().unwrap();
+    let connection = Connection { upload_limit: limit, download_limit: limit, ..Connection::default() };
+    let counts = Arc::default();
+    let backend = open_backend(&location, &access, &connection, &counts, Box::new(|_, _| {})).unwrap();
+    pillion_backend::conformance::check(backend).await;
+    assert!(counts.to_string().contains("save pack"), "{counts}");
+}
+
 /// No registry has MinIO: it is asked where `PILLION_TEST_MINIO` names it.
 #[test]
 fn a_life_in_minio_where_there_is_one() {
