@@ -1,7 +1,8 @@
 //! What a store was asked, how long it took and what came of it, counted for whoever shows it.
 //!
 //! Each call that goes down to the store counts, also one that is tried again, so this lies below the wrapper that
-//! does. Only looks on: no answer is changed by it.
+//! does. A call is one request nearly always; the further pages of a long list, and what a store wants for letting us in
+//! anew, are counted on the wire only, by who stands there. Only looks on: no answer is changed by it.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,7 +1,8 @@
 //! How often a store is asked, and for what: each request is money at a vendor, and a wait on a long way.
 //!
 //! Both programs, and the resident agent, do their steps through [`Proxy`], which keeps what it was asked. It speaks
-//! plain HTTP to stores that are S3, so nothing is counted elsewhere. The repositories' making is not counted.
+//! plain HTTP: where stock restic insists on the vendor's own host names and their TLS, only we are counted. The
+//! repositories' making is not counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -41,13 +42,14 @@ pub fn count(
     kind: Kind,
     tell: &dyn Fn(&str),
 ) -> Result<(String, bool)> {
-    if matches!(kind, Kind::Azurite | Kind::B2) {
-        return Ok(("Requests are counted of S3 only.\n".to_owned(), true));
-    }
+    let sides = match kind {
+        Kind::Azurite | Kind::B2 => &[Side::Pillion][..],
+        _ => &Side::BOTH,
+    };
     let server = Server::start(kind, Security::Plain);
     let proxy = Proxy::start(server.endpoint());
     let mut columns = Vec::new();
-    for side in Side::BOTH {
+    for &side in sides {
         let program = through(&proxy, &server, program(options, side, &server)?, side.noun());
         program.begin(None)?;
         proxy.forget();
@@ -55,13 +57,18 @@ pub fn count(
             tell(&format!("counting requests: {name} by {}", side.noun()));
             perform(&program, step, &mixture.path)
                 .with_context(|| format!("count the requests of a {name}"))?;
-            columns.push((format!("{name}: {}", side.noun()), counts(&proxy.forget())));
+            columns.push((format!("{name}: {}", side.noun()), counts(&proxy.forget(), &server)));
         }
         program.remove()?;
     }
     tell("counting requests: the agent");
     let agent = program(options, Side::Pillion, &server)?;
-    let asked = unchanged_run_of_agent(&through(&proxy, &server, agent, AGENT), &proxy, mixture)?;
+    let agent = through(&proxy, &server, agent, AGENT);
+    let asked = counts(&unchanged_run_of_agent(&agent, &proxy, mixture)?, &server);
+    // Else it is no single run that was counted.
+    let snapshots: usize =
+        ["PUT snapshots", "POST snapshots"].iter().filter_map(|sort| asked.get(*sort)).sum();
+    ensure!(snapshots == 1, "this is no single run of the agent: {asked:?}");
     let total: usize = asked.values().sum();
     columns.push(("unchanged run: agent".to_owned(), asked));
     let reached = total <= AGENT_REQUESTS_MAX;
@@ -76,13 +83,20 @@ pub fn count(
 /// The same program, asking the proxy in the server's place.
 fn through(proxy: &Proxy, server: &Server, program: Program, prefix: &str) -> Program {
     let mut access = server.access(server.credentials(), BUCKET, prefix);
-    access.location = access.location.replacen(server.endpoint(), &proxy.endpoint(), 1);
+    let endpoint = proxy.endpoint_of(server.endpoint());
+    match server.kind() {
+        Kind::Azurite => access.variables.push(("AZURE_STORAGE_ENDPOINT", endpoint)),
+        Kind::B2 => access.variables.push(("B2_API_URL", endpoint)),
+        _ => access.location = access.location.replacen(server.endpoint(), &endpoint, 1),
+    }
+    // restic's way to a vendor, and not ours.
+    access.variables.retain(|(name, _)| *name != "HTTPS_PROXY");
     program.with_store(access)
 }
 
 /// What the agent asks in its third run: the first one makes the repository and the snapshot, and the moment of the
 /// second may have come while that was going on, so that only before the third nobody asks anything.
-fn unchanged_run_of_agent(program: &Program, proxy: &Proxy, mixture: &Mixture) -> Result<Counts> {
+fn unchanged_run_of_agent(program: &Program, proxy: &Proxy, mixture: &Mixture) -> Result<Vec<Asked>> {
     program.remove()?;
     let mut agent = Agent::start(program, mixture)?;
     for _ in 0..2 {
@@ -90,11 +104,10 @@ fn unchanged_run_of_agent(program: &Program, proxy: &Proxy, mixture: &Mixture) -
     }
     proxy.forget();
     agent.wait_for_run()?;
-    let counts = counts(&proxy.forget());
+    let asked = proxy.forget();
     drop(agent);
     program.remove()?;
-    ensure!(counts.get("PUT snapshots") == Some(&1), "this is no single run of the agent: {counts:?}");
-    Ok(counts)
+    Ok(asked)
 }
 
 /// An agent at work. Dropping it kills it: what it made is thrown away.
@@ -154,15 +167,27 @@ impl Drop for Agent {
     }
 }
 
-fn counts(asked: &[Asked]) -> Counts {
+fn counts(asked: &[Asked], server: &Server) -> Counts {
+    // What stands before the bucket in a path.
+    let base = match server.kind() {
+        Kind::Azurite => server.endpoint().splitn(4, '/').nth(3).map(|path| format!("/{path}")),
+        Kind::B2 => Some("/file".to_owned()),
+        _ => None,
+    };
+    let base = base.unwrap_or_default();
     let mut counts = Counts::new();
     for asked in asked {
-        *counts.entry(format!("{} {}", asked.method, about(&asked.target))).or_default() += 1;
+        let about = match asked.header("x-bz-file-name") {
+            Some(name) => kind(name).to_owned(),
+            None => about(asked.target.strip_prefix(&base).unwrap_or(&asked.target)),
+        };
+        *counts.entry(format!("{} {about}", asked.method)).or_default() += 1;
     }
     counts
 }
 
-/// The kind of file a request is about, `list` before it where it asks for the names of such files, or `bucket`.
+/// The kind of file a request is about, `list` before it where it asks for the names of such files, or `bucket`; what
+/// B2 is called for by the call's name, since what it is about is told in the body.
 fn about(target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let listed = query.split('&').find_map(|part| part.strip_prefix("prefix="));
@@ -214,6 +239,7 @@ mod tests {
             ("/pillion-bench/agent/data/ab/abcdef", "data"),
             ("/pillion-bench/agent/locks/0123", "locks"),
             ("/pillion-bench", "bucket"),
+            ("/b2api/v3/b2_delete_file_version", "b2_delete_file_version"),
             ("/pillion-bench/?location=", "bucket"),
             ("/pillion-bench?list-type=2&prefix=agent%2Flocks%2F", "list locks"),
             ("/pillion-bench/?delimiter=%2F&list-type=2&prefix=agent/snapshots/", "list snapshots"),

@@ -88,7 +88,7 @@ pub fn run(
         options.scale,
         render(&all),
     );
-    Ok((report, (passed && asks_little) || !at_full_size))
+    Ok((report, (passed || !at_full_size) && asks_little))
 }
 
 /// The program of a side with a repository of its own in the server.

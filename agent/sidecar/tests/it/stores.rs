@@ -4,6 +4,7 @@
 
 mod faults;
 mod life;
+mod requests;
 mod secrets;
 
 use std::path::Path;
