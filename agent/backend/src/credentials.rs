@@ -35,14 +35,16 @@ impl std::fmt::Debug for Values<'_> {
     }
 }
 
-/// The names a storage Secret may have, the repository's password aside: a caller reads these and no others.
-pub const SECRET_NAMES: [&str; 12] = [
+/// The names a storage Secret may have: a caller reads these and no others.
+pub const SECRET_NAMES: [&str; 14] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AZURE_ACCOUNT_NAME",
     "AZURE_ACCOUNT_KEY",
     "AZURE_ACCOUNT_SAS",
+    "AZURE_ENDPOINT_SUFFIX",
+    "AZURE_STORAGE_ENDPOINT",
     "B2_ACCOUNT_ID",
     "B2_ACCOUNT_KEY",
     "CA_CERT_DATA",
@@ -50,6 +52,9 @@ pub const SECRET_NAMES: [&str; 12] = [
     "MINIO_SECRET_KEY",
     "RESTIC_PASSWORD",
 ];
+
+/// Of these, what says where a store is rather than who we are there: the environment's counts where a Secret has none.
+pub const PLACE_NAMES: [&str; 2] = ["AZURE_ENDPOINT_SUFFIX", "AZURE_STORAGE_ENDPOINT"];
 
 /// The credentials of one store. Two that are equal open the same.
 #[derive(Clone, Debug, PartialEq, Eq)]

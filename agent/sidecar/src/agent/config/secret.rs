@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use pillion_backend::credentials::SECRET_NAMES;
+use pillion_backend::credentials::{PLACE_NAMES, SECRET_NAMES};
 use pillion_backend::location::Location;
 use pillion_backend::secret::Secret;
 
@@ -163,7 +163,10 @@ fn warning(
     mounted: &Mounted,
     variables: &BTreeMap<&'static str, Secret>,
 ) -> Option<String> {
-    let others = variables.iter().filter(|(name, value)| mounted.values.get(*name) != Some(*value));
+    let others = variables.iter().filter(|(name, value)| match mounted.values.get(*name) {
+        None => !PLACE_NAMES.contains(name),
+        Some(mounted) => mounted != *value,
+    });
     let names: Vec<_> = others.map(|(name, _)| *name).collect();
     (!names.is_empty()).then(|| {
         format!(

@@ -53,6 +53,28 @@ fn a_mounted_secret_counts_and_what_the_environment_says_otherwise_is_told_by_na
 }
 
 #[test]
+fn where_azure_is_may_be_said_in_the_secret_or_else_in_the_environment() {
+    let keys = [
+        ("RESTIC_PASSWORD", "hunter1"),
+        ("AZURE_ACCOUNT_NAME", "acc"),
+        ("AZURE_ACCOUNT_KEY", "aHVudGVyMg=="),
+    ];
+    let elsewhere = ("AZURE_ENDPOINT_SUFFIX", "core.example");
+    let load = |files: &[(&'static str, &'static str)], variables: &[(&'static str, &'static str)]| {
+        let loaded = load_from(mounted(files).path(), variables, "azure:c:/p").unwrap();
+        (loaded.access, loaded.warning)
+    };
+    let with = |place| [&keys[..], &[place]].concat();
+    let (expected, told) = load(&with(elsewhere), &[]);
+    assert_eq!(told, None);
+    assert_ne!(load(&keys, &[]).0, expected);
+    assert_eq!(load(&keys, &[elsewhere]), (expected.clone(), None));
+    let (access, told) = load(&with(elsewhere), &[("AZURE_ENDPOINT_SUFFIX", "other.example")]);
+    assert_eq!(access, expected);
+    assert!(told.unwrap().ends_with(": AZURE_ENDPOINT_SUFFIX"));
+}
+
+#[test]
 fn half_a_secret_is_not_made_whole_from_the_environment() {
     let directory = mounted(&S3[..2]);
     let unusable = load_from(directory.path(), &S3, "s3:h/b").unwrap_err();
