@@ -188,7 +188,10 @@ impl Shared {
         }
         let mut store = TcpStream::connect(self.upstream)?;
         store.write_all(&closing(&head))?;
-        io::copy(&mut body, &mut store)?;
+        if io::copy(&mut body, &mut store).is_err() {
+            // A store that refuses need not read on: it has answered, which the client sees when it has sent all.
+            io::copy(&mut body, &mut io::sink())?;
+        }
         let (mut answer_head, answer_rest) = read_head(&mut store)?;
         // Not every server repeats it, and a client that is not told may ask again where nobody listens.
         if !String::from_utf8_lossy(&answer_head).to_ascii_lowercase().contains("\r\nconnection: close") {
