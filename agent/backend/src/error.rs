@@ -99,18 +99,21 @@ impl fmt::Display for Error {
             ErrorKind::Unavailable => "store unavailable",
             ErrorKind::Throttled => "store busy",
         };
-        let mut source = self.source.as_deref().map(|s| s as &dyn StdError);
+        let source = self.source.as_deref().map(|source| source as &dyn StdError);
         // The system's words often begin with the same ones.
         if !source.is_some_and(|cause| cause.to_string().to_lowercase().starts_with(why)) {
             write!(f, ": {why}")?;
         }
         // The sources are part of the sentence: callers print one line.
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
+        source.into_iter().flat_map(chain).try_for_each(|cause| write!(f, ": {cause}"))
     }
 }
 
 impl StdError for Error {}
+
+/// The error and what caused it, the innermost last.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}

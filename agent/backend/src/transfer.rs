@@ -21,6 +21,7 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Method, StatusCode, Url};
 
 use crate::ErrorKind;
+use crate::error::chain;
 use crate::open::Options;
 use crate::remote::Failed;
 
@@ -280,13 +281,8 @@ fn failed(error: reqwest::Error) -> Failed {
 }
 
 /// The innermost reasons say more than the outer ones, which speak of requests and URLs.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut reasons = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        reasons.push(cause.to_string());
-        next = cause.source();
-    }
+fn sentence(error: &(dyn std::error::Error + 'static)) -> String {
+    let reasons: Vec<String> = chain(error).skip(1).map(ToString::to_string).collect();
     match reasons.len() {
         0 => "the request failed".to_owned(),
         many => reasons[many.saturating_sub(2)..].join(": "),

@@ -8,18 +8,15 @@ use std::error::Error as StdError;
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{StatusCode, Url};
 
+use crate::error::chain;
+
 const MAX_REASON_CHARS: usize = 500;
 /// Enough for what a page is called.
 const MAX_PAGE_CHARS: usize = 100;
 
 /// A reason, unless it is longer than anybody reads or not one line; then what it begins with.
 pub(super) fn bounded(why: Box<dyn StdError + Send + Sync>) -> Box<dyn StdError + Send + Sync> {
-    let mut whole = why.to_string();
-    let mut next = why.source();
-    while let Some(cause) = next {
-        whole.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
+    let whole = chain(&*why).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     let is_line = !whole.contains(char::is_control);
     match is_line && (whole.len() <= MAX_REASON_CHARS || whole.chars().count() <= MAX_REASON_CHARS) {
         true => why,

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::Transfer;
 use crate::ErrorKind;
 use crate::blocking::blocking;
+use crate::error::chain;
 use crate::remote::Failed;
 
 /// The caller tries again, for longer and with a word about it.
@@ -70,7 +71,7 @@ impl Connector {
         let waited = async {
             let why = match timeout(EXCHANGE_TIMEOUT, asked).await {
                 Ok(Ok(credentials)) => return Ok(credentials),
-                Ok(Err(error)) => innermost(&error),
+                Ok(Err(error)) => chain(&error).last().map(ToString::to_string).unwrap_or_default(),
                 Err(_) => format!("no answer in {} s", EXCHANGE_TIMEOUT.as_secs()),
             };
             Err(Unexchanged { status: STATUS.with(Cell::get), why })
@@ -99,14 +100,6 @@ impl Unexchanged {
     pub(crate) fn is_refused(&self) -> bool {
         self.status.is_some_and(|status| (400..500).contains(&status) && !matches!(status, 408 | 429))
     }
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut last = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    last.to_string()
 }
 
 impl HttpConnector for Connector {

@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme};
 
+use crate::error::chain;
+
 /// The error is a sentence about the certificates.
 pub(super) fn config(ca_certificates: &[u8], insecure: bool) -> Result<ClientConfig, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -43,25 +45,16 @@ fn roots(ca_certificates: &[u8]) -> Result<RootCertStore, String> {
 
 /// Why no other try at TLS would end otherwise, if that is what `error` is about.
 pub(super) fn refusal(error: &(dyn StdError + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        match tls_error(cause) {
-            Some(rustls::Error::InvalidCertificate(why)) => {
-                return Some(format!(
-                    "the server's certificate is refused ({why}); a private authority is trusted through CA_CERT_DATA"
-                ));
-            }
-            // What comes back are not even records of TLS, but words of another protocol.
-            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-                return Some(
-                    "the server does not speak TLS: write http:// before its host if that is meant"
-                        .to_owned(),
-                );
-            }
-            _ => next = cause.source(),
+    chain(error).find_map(|cause| match tls_error(cause)? {
+        rustls::Error::InvalidCertificate(why) => Some(format!(
+            "the server's certificate is refused ({why}); a private authority is trusted through CA_CERT_DATA"
+        )),
+        // What comes back are not even records of TLS, but words of another protocol.
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            Some("the server does not speak TLS: write http:// before its host if that is meant".to_owned())
         }
-    }
-    None
+        _ => None,
+    })
 }
 
 /// An error of TLS itself, however often it is wrapped: one of input or output is no source of that around it.

@@ -17,6 +17,7 @@ use futures_util::stream::{self, BoxStream};
 use md5::{Digest, Md5};
 
 use super::pace::Pace;
+use crate::error::chain;
 use crate::remote::Failed;
 use crate::{Body, ErrorKind, wrong_size};
 
@@ -186,14 +187,9 @@ impl std::fmt::Display for Unusable {
 impl std::error::Error for Unusable {}
 
 /// Why a request broke off, if it was for its body.
-pub(super) fn unusable(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(Unusable(why)) = inner.and_then(|inner| inner.downcast_ref()) {
-            return Some(why.clone());
-        }
-        next = cause.source();
-    }
-    None
+pub(super) fn unusable(error: &(dyn StdError + 'static)) -> Option<String> {
+    chain(error).find_map(|cause| {
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref)?;
+        inner.downcast_ref().map(|Unusable(why)| why.clone())
+    })
 }
