@@ -19,7 +19,6 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
 
 use crate::ErrorKind;
-use crate::blocking::blocking;
 use crate::credentials::AzureCredentials;
 use crate::location::{AzureLocation, Location};
 use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, headers, reply};
@@ -176,14 +175,8 @@ impl Objects for Azure {
         let mut call = Call::on(Method::PUT, name);
         call.headers = headers::of_body(&upload, mode);
         call.headers.insert(BLOB_TYPE, HeaderValue::from_static("BlockBlob"));
-        call.upload = Some(Arc::clone(&upload));
-        match self.request(call).await {
-            Ok(_) => Ok(()),
-            Err(Failed::Because { kind: ErrorKind::UnusableBody, why, .. }) => {
-                Err(blocking(|| upload.failed_digest(why)))
-            }
-            Err(failed) => Err(failed),
-        }
+        call.upload = Some(upload);
+        self.request(call).await.map(drop)
     }
 
     async fn list(&self, prefix: &str, from: Option<&str>) -> Answer<Page> {

@@ -61,8 +61,8 @@ impl Failed {
         matches!(self, Self::Because { kind, .. } if *kind == wanted)
     }
 
-    /// As the caller of a [`Backend`] sees it, where a missing container is as `no_container`.
-    /// The one place where what a store said is cut to what is read.
+    /// As the caller of a [`Backend`] sees it: a missing container as `no_container`, and what the store said cut to what
+    /// is read.
     fn into_error(self, operation: Operation, name: String, no_container: ErrorKind) -> Error {
         match self {
             Self::NoContainer(why) => Error::new(no_container, operation, name).because(why),
@@ -139,6 +139,7 @@ pub(crate) trait Objects: Debug + Send + Sync + 'static {
     /// [`ErrorKind::OutOfRange`]; one that only ends there may be answered with what there is.
     async fn get(&self, name: &str, range: Option<Range<u64>>) -> Answer<Download>;
 
+    /// That the store has found other bytes than it was told of is [`ErrorKind::UnusableBody`], whoever altered them.
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()>;
 
     /// The objects whose names begin with `prefix`; `from` is an earlier page's `next`.
@@ -174,8 +175,17 @@ impl<O: Objects> Remote<O> {
         let unusable =
             |why: String| Error::new(ErrorKind::UnusableBody, Operation::Save, file.to_string()).because(why);
         let upload = blocking(|| Upload::prepare(body, O::DIGESTS)).map_err(unusable)?;
-        let put = self.objects.put(&self.name(file), Arc::new(upload), mode).await;
-        put.map_err(|failed| failed.into_error(Operation::Save, file.to_string(), ErrorKind::Misconfigured))
+        let upload = Arc::new(upload);
+        let put = self.objects.put(&self.name(file), Arc::clone(&upload), mode).await;
+        put.map_err(|failed| {
+            let failed = match failed {
+                Failed::Because { kind: ErrorKind::UnusableBody, why, .. } => {
+                    blocking(|| upload.failed_digest(why))
+                }
+                failed => failed,
+            };
+            failed.into_error(Operation::Save, file.to_string(), ErrorKind::Misconfigured)
+        })
     }
 
     /// The file an object is, if it is one of the kind that lies where it should.

@@ -20,7 +20,6 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 
 use crate::ErrorKind;
-use crate::blocking::blocking;
 use crate::credentials::S3Credentials;
 use crate::location::{Location, S3Location};
 use crate::open::S3Options;
@@ -241,14 +240,8 @@ impl Objects for S3 {
     async fn put(&self, name: &str, upload: Arc<Upload>, mode: PutMode) -> Answer<()> {
         let mut call = Call::on(Method::PUT, name);
         call.headers = headers::of_body(&upload, mode);
-        call.body = RequestBody::Upload(Arc::clone(&upload));
-        match self.request(call).await {
-            Ok(_) => Ok(()),
-            Err(Failed::Because { kind: ErrorKind::UnusableBody, why, .. }) => {
-                Err(blocking(|| upload.failed_digest(why)))
-            }
-            Err(failed) => Err(failed),
-        }
+        call.body = RequestBody::Upload(upload);
+        self.request(call).await.map(drop)
     }
 
     async fn list(&self, prefix: &str, from: Option<&str>) -> Answer<Page> {

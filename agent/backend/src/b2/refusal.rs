@@ -27,6 +27,14 @@ struct Explanation {
     message: String,
 }
 
+impl Explanation {
+    /// Whether what arrived is not what was announced.
+    fn is_of_digest(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        message.contains("sha1") || message.contains("checksum")
+    }
+}
+
 impl From<Failed> for Refusal {
     fn from(failed: Failed) -> Self {
         Self { status: None, explanation: Explanation::default(), failed }
@@ -46,8 +54,8 @@ impl Refusal {
             "bad_bucket_id" | "invalid_bucket_id" => {
                 Failed::NoContainer("the bucket is not there any more".to_owned())
             }
-            code => {
-                let kind = kind(status, code);
+            _ => {
+                let kind = kind(status, &explanation);
                 Failed::Because { kind, why: why.into(), retry_after: retry_after(&headers) }
             }
         };
@@ -81,13 +89,6 @@ impl Refusal {
         }
     }
 
-    /// Whether what arrived is not what was announced. B2 has no code for it.
-    pub(super) fn is_of_digest(&self) -> bool {
-        let message = self.explanation.message.to_ascii_lowercase();
-        self.status == Some(StatusCode::BAD_REQUEST)
-            && (message.contains("sha1") || message.contains("checksum"))
-    }
-
     /// Whether it does not say why: an answer to HEAD has no body.
     pub(super) fn is_silent(&self) -> bool {
         let for_good = [ErrorKind::PermissionDenied, ErrorKind::Misconfigured];
@@ -110,8 +111,8 @@ impl Refusal {
     }
 }
 
-fn kind(status: StatusCode, code: &str) -> ErrorKind {
-    match code {
+fn kind(status: StatusCode, explanation: &Explanation) -> ErrorKind {
+    match explanation.code.as_str() {
         "file_not_present" | "no_such_file" | "already_hidden" => ErrorKind::NotFound,
         "duplicate_bucket_name" => ErrorKind::AlreadyExists,
         "cap_exceeded"
@@ -123,6 +124,8 @@ fn kind(status: StatusCode, code: &str) -> ErrorKind {
         "expired_auth_token" | "bad_auth_token" | "auth_token_limit" => ErrorKind::Unavailable,
         // Two who write one name at one time.
         _ if status == StatusCode::CONFLICT => ErrorKind::Unavailable,
+        // There is no code for it.
+        _ if status == StatusCode::BAD_REQUEST && explanation.is_of_digest() => ErrorKind::UnusableBody,
         _ => kind_of_status(status),
     }
 }
@@ -178,7 +181,21 @@ mod tests {
             (503, "service_unavailable", ErrorKind::Throttled),
             (503, "", ErrorKind::Throttled),
         ] {
-            assert_eq!(kind(StatusCode::from_u16(status).unwrap(), code), expected, "{status} {code}");
+            let explanation = Explanation { code: code.to_owned(), message: String::new() };
+            assert_eq!(
+                kind(StatusCode::from_u16(status).unwrap(), &explanation),
+                expected,
+                "{status} {code}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_body_that_arrived_otherwise_is_known_by_the_words() {
+        for message in ["Sha1 did not match data received", "Checksum did not match data received"] {
+            let explanation = Explanation { code: "bad_request".to_owned(), message: message.to_owned() };
+            assert_eq!(kind(StatusCode::BAD_REQUEST, &explanation), ErrorKind::UnusableBody, "{message}");
+            assert_eq!(kind(StatusCode::FORBIDDEN, &explanation), ErrorKind::PermissionDenied, "{message}");
         }
     }
 

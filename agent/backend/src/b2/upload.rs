@@ -14,7 +14,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::ErrorKind;
-use crate::blocking::blocking;
 use crate::remote::{Answer, Failed, escape};
 use crate::transfer::{RequestBody, Upload};
 
@@ -104,10 +103,7 @@ impl Client {
             if let Failed::NoContainer(_) = refusal.failed() {
                 self.forget(&session).await;
             }
-            return Err(match refusal.is_of_digest() {
-                true => blocking(|| upload.failed_digest(why(refusal.into_failed()).into())),
-                false => refusal.into_failed(),
-            });
+            return Err(refusal.into_failed());
         }
     }
 
@@ -143,12 +139,5 @@ impl Client {
             true => Ok(stored.file_id),
             false => Err(Failed::because(ErrorKind::Unavailable, "another size was stored").into()),
         }
-    }
-}
-
-fn why(failed: Failed) -> String {
-    match failed {
-        Failed::NoContainer(why) => why,
-        Failed::Because { why, .. } => why.to_string(),
     }
 }
