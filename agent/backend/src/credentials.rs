@@ -161,11 +161,11 @@ fn s3(values: &Values<'_>) -> Result<S3Credentials, Vec<String>> {
 }
 
 fn s3_of_the_platform(values: &Values<'_>) -> Result<S3Credentials, Vec<String>> {
-    let variable = |name| values.variable(name);
-    let pair = |first, second| (variable(first), variable(second));
-    let role = pair("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE");
-    let pod = pair("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-    match (role, pod) {
+    const ROLE: [&str; 2] = ["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"];
+    const POD: [&str; 2] = ["AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
+    let variable = |name: &str| values.variable(name);
+    let pair = |[first, second]: [&str; 2]| (variable(first), variable(second));
+    match (pair(ROLE), pair(POD)) {
         ((Some(role_arn), Some(token_file)), _) => Ok(S3Credentials::WebIdentity {
             role_arn,
             token_file: token_file.into(),
@@ -179,17 +179,14 @@ fn s3_of_the_platform(values: &Values<'_>) -> Result<S3Credentials, Vec<String>>
             Ok(S3Credentials::InstanceProfile { endpoint: variable("AWS_EC2_METADATA_SERVICE_ENDPOINT") })
         }
         // The machine's own role was not meant.
-        (role, pod) => Err([
-            ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", role),
-            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", pod),
-        ]
-        .into_iter()
-        .filter_map(|(first, second, values)| match values {
-            (Some(_), None) => Some(format!("{second} is missing, and {first} is set")),
-            (None, Some(_)) => Some(format!("{first} is missing, and {second} is set")),
-            _ => None,
-        })
-        .collect()),
+        (role, pod) => Err([(ROLE, role), (POD, pod)]
+            .into_iter()
+            .filter_map(|([first, second], values)| match values {
+                (Some(_), None) => Some(format!("{second} is missing, and {first} is set")),
+                (None, Some(_)) => Some(format!("{first} is missing, and {second} is set")),
+                _ => None,
+            })
+            .collect()),
     }
 }
 

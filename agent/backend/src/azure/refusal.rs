@@ -1,8 +1,8 @@
 //! What Azure says that it did not do what it was asked.
 //!
 //! The code decides: in the body, or in a header where there is no body (an answer to HEAD). Where there is none (a
-//! proxy's page) the status does, save that it says nothing of what is missing. Of the details only those are passed on that are known to hold nothing but times
-//! and names: others quote signatures.
+//! proxy's page) the status does, save that it says nothing of what is missing. Of the details only those are passed on
+//! that are known to hold nothing but times and names: others quote signatures.
 
 use std::time::{Duration, SystemTime};
 

@@ -257,6 +257,7 @@ mod tests {
             );
         }
     }
+
     #[test]
     fn settings_that_make_no_url_are_refused_with_what_is_wrong() {
         let refused = |location: &str, options: &S3Options| match Location::parse(location).unwrap() {
