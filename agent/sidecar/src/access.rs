@@ -13,6 +13,9 @@ use crate::setting::parse_region;
 /// The certificates to trust beside the public ones, in PEM.
 pub const CA_CERTIFICATES: &str = "CA_CERT_DATA";
 
+/// A whole Secret is not larger; the bundle of a distribution has a quarter of it.
+pub const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
+
 /// In this order: restic reads the first and not the second, which a cluster sets for each pod, whatever its bucket.
 const REGION: [&str; 2] = ["AWS_DEFAULT_REGION", "AWS_REGION"];
 

@@ -1,13 +1,14 @@
 //! The allocator is the system's, told to give back what is not used.
 //!
 //! glibc gives threads heaps of their own, and once a large buffer was freed it takes later ones of that size from
-//! these heaps instead of from the system: 10 MiB in a backup and 30 MiB in a restore that nobody uses. Two settings
+//! these heaps instead of from the system: 9 MiB in a backup and 28 MiB in a restore that nobody uses. Two settings
 //! prevent that. glibc reads them from the environment before `main`, and the call that would change them later is
-//! `unsafe`; so the program starts itself again in its own place, within a millisecond, as the same process. Nothing
+//! `unsafe`; so the program starts itself again in its own place, as the same process, which takes 3 ms. Nothing
 //! depends on it but the memory.
 //!
-//! What else was measured, with a first backup and a restore of 1 GB: glibc as it is 60 and 86 MiB, with these settings
-//! 51 and 57, jemalloc with one heap and no delay 50 and 59 with five times the page faults, mimalloc 79 and 91.
+//! Measured with a first backup and a restore of 1 GB: glibc as it is 59 and 84 MiB, with these settings 50 and 56,
+//! jemalloc with one heap and no delay 49 and 58 with five times the page faults; mimalloc, on an earlier build, 77
+//! and 89.
 
 use std::env;
 use std::os::unix::process::CommandExt;

@@ -13,13 +13,10 @@ use pillion_backend::open::BucketLookup;
 
 use super::failure::Failure;
 use super::global::Options;
-use crate::access::{StoreAccess, holds_certificate};
+use crate::access::{MAX_CERTIFICATES_BYTES, StoreAccess, holds_certificate};
 use crate::environment::Environment;
 use crate::open::Connection;
 use crate::setting::parse_region;
-
-/// The bundle of a distribution has a quarter of it.
-const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
 
 /// What restic has an option for, and we do not.
 const ABSENT: [&str; 12] = [

@@ -16,7 +16,7 @@ use pillion_backend::credentials::{PLACE_NAMES, SECRET_NAMES};
 use pillion_backend::location::Location;
 use pillion_backend::secret::Secret;
 
-use crate::access::{CA_CERTIFICATES, StoreAccess};
+use crate::access::{CA_CERTIFICATES, MAX_CERTIFICATES_BYTES, StoreAccess};
 use crate::environment::Environment;
 use crate::file;
 
@@ -24,9 +24,6 @@ pub const PASSWORD: &str = "RESTIC_PASSWORD";
 
 /// A value larger than this is a mistaken mount, no credential.
 const MAX_BYTES: u64 = 64 << 10;
-
-/// A whole Secret is not larger; the bundle of a distribution has a quarter of it.
-const MAX_CERTIFICATES_BYTES: u64 = 1 << 20;
 
 /// Turned more often within one reading, it is nobody's rotation.
 const MAX_READINGS: usize = 4;
