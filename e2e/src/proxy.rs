@@ -131,8 +131,7 @@ impl Proxy {
 
     /// As [`Self::endpoint`], with the path that the server's own URL has.
     pub fn endpoint_of(&self, url: &str) -> String {
-        let path = url.splitn(4, '/').nth(3).map(|path| format!("/{path}")).unwrap_or_default();
-        self.endpoint() + &path
+        self.endpoint() + path_of(url)
     }
 
     /// From the next request on.
@@ -152,6 +151,12 @@ impl Proxy {
     pub fn forget(&self) -> Vec<Asked> {
         std::mem::take(&mut lock(&self.shared.asked))
     }
+}
+
+/// What a URL has after its host: nothing, or a slash and more.
+pub fn path_of(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |at| at + 3);
+    url[host..].find('/').map_or("", |at| &url[host + at..])
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

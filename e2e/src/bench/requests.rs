@@ -19,7 +19,7 @@ use super::mixture::Mixture;
 use super::program::{Program, Side};
 use super::store::{BUCKET, program};
 use super::work::Step;
-use crate::proxy::{Asked, Proxy};
+use crate::proxy::{Asked, Proxy, path_of};
 use crate::servers::{Kind, Security, Server};
 
 const STEPS: [(Step, &str); 3] =
@@ -170,16 +170,15 @@ impl Drop for Agent {
 fn counts(asked: &[Asked], server: &Server) -> Counts {
     // What stands before the bucket in a path.
     let base = match server.kind() {
-        Kind::Azurite => server.endpoint().splitn(4, '/').nth(3).map(|path| format!("/{path}")),
-        Kind::B2 => Some("/file".to_owned()),
-        _ => None,
+        Kind::Azurite => path_of(server.endpoint()),
+        Kind::B2 => "/file",
+        _ => "",
     };
-    let base = base.unwrap_or_default();
     let mut counts = Counts::new();
     for asked in asked {
         let about = match asked.header("x-bz-file-name") {
             Some(name) => kind(name).to_owned(),
-            None => about(asked.target.strip_prefix(&base).unwrap_or(&asked.target)),
+            None => about(asked.target.strip_prefix(base).unwrap_or(&asked.target)),
         };
         *counts.entry(format!("{} {about}", asked.method)).or_default() += 1;
     }
