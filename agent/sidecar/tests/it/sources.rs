@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use crate::scene::{Printed, Scene, check_failure};
+use crate::scene::{Printed, Scene, check_failure, program};
 
 fn listed(scene: &Scene) -> Vec<String> {
     let text = scene.ok(&["ls", "--quiet", "latest"]);
@@ -91,6 +91,26 @@ fn the_allocator_is_told_to_give_back_memory_unless_the_user_told_it_something_a
     assert_eq!(stored(&mut scene.command(arguments)), ours);
     let user_s = stored(scene.command(arguments).env("GLIBC_TUNABLES", "glibc.malloc.check=0"));
     assert_eq!(user_s, "GLIBC_TUNABLES=glibc.malloc.check=0\nglibc.malloc.check=0\n");
+}
+
+#[test]
+fn the_program_starts_itself_again_once_at_most_and_never_its_loader() {
+    let scene = Scene::new();
+    // As it is where glibc has taken its own variable away, which it does in a program with file capabilities.
+    let script = r#"tr '\0' '\n' < /proc/$PPID/environ | grep -c GLIBC_TUNABLES; env | grep -c _PILLION"#;
+    let arguments = ["backup", "--stdin-filename", "out", "--stdin-from-command", "--", "sh", "-c"];
+    let script = format!("{script}; true");
+    let mut second = scene.command([&arguments[..], &[&script]].concat());
+    assert!(second.env("_PILLION_STARTED_AGAIN", "1").output().unwrap().status.success());
+    assert_eq!(scene.ok(&["dump", "latest", "/out"]), "0\n0\n");
+
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mapped = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
+    let is_loader = |path: &&str| path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-"));
+    let loader = mapped.clone().find(is_loader).expect("a dynamic program is loaded by somebody");
+    let shown = Command::new(loader).arg(program()).arg("version").env_clear().output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.starts_with("pillion "), "{shown}");
 }
 
 pub(crate) fn signal(process: u32, name: &str) {
