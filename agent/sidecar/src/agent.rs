@@ -1,35 +1,44 @@
 //! The resident door: `trigger -> queue -> run -> record`, for as long as the process lives.
 //!
 //! One run at a time. Nothing here ends the process but the stop token: bad settings, a missing password, a store
-//! that is away and a run that panicked are states, logged when they begin and tried again. The clock is passed in,
-//! waiting is tokio's, so a test runs years of schedule without sleeping.
+//! that is away and a run that panicked are states, logged when they begin and tried again. Who comes in from outside
+//! has a [`Handle`]: commands in, the published [`State`] out. The clock is passed in, waiting is tokio's, so a test runs
+//! years of schedule without sleeping.
 
+pub mod command;
 pub mod config;
 pub mod engine;
+pub mod history;
 pub mod preflight;
 pub mod queue;
 pub mod record;
 pub mod run;
 pub mod sample;
 pub mod schedule;
+pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod totals;
 pub mod trigger;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::telemetry;
+use command::{Accepted, Command, Handle, Refused};
 use config::secret::{self, Credentials};
 use config::{Config, Jitter, Loaded, Source};
-use queue::Queue;
-use record::{Outcome, RunEnd, RunRecord};
+use history::{History, Pause};
+use queue::{Queue, Queued};
+use record::{Kind, Outcome, RunEnd, RunRecord};
 use run::{End, Ended, Engine, Job, RunRequest};
+use state::{Settings, State};
+use totals::Totals;
 use trigger::Trigger;
 
 /// The longest pause between two looks at the clock and the settings: a suspended machine and a changed file are
@@ -90,7 +99,15 @@ pub struct Agent<E, C> {
     retry: Option<Again>,
     /// What was told last of the credentials, so that it is told once.
     told: Option<Told>,
-    newest: watch::Sender<Option<Arc<RunRecord>>>,
+    started_at: DateTime<Utc>,
+    settings: Settings,
+    history: History,
+    totals: Arc<Totals>,
+    newest_snapshot_at: Option<DateTime<Utc>>,
+    repository_problem: Option<String>,
+    handle: Handle,
+    commands: mpsc::Receiver<Command>,
+    state: watch::Sender<Arc<State>>,
 }
 
 impl<E: Engine, C: Clock> Agent<E, C> {
@@ -98,6 +115,9 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         for name in config::raw::Raw::unknown_variables(&environment) {
             tracing::warn!(name, "this variable means nothing to me");
         }
+        let started_at = clock.now();
+        let state = watch::Sender::new(Arc::new(State::new(started_at)));
+        let (handle, commands) = Handle::new(state.subscribe());
         Self {
             engine,
             clock,
@@ -110,13 +130,21 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             look: None,
             retry: None,
             told: None,
-            newest: watch::Sender::new(None),
+            started_at,
+            settings: Settings::default(),
+            history: History::default(),
+            totals: Arc::default(),
+            newest_snapshot_at: None,
+            repository_problem: None,
+            handle,
+            commands,
+            state,
         }
     }
 
-    /// The newest record, now and whenever there is a newer one.
-    pub fn records(&self) -> watch::Receiver<Option<Arc<RunRecord>>> {
-        self.newest.subscribe()
+    /// The way in from outside.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
     }
 
     /// Serves until `stop`; then the run under way is cancelled and waited for.
@@ -125,18 +153,22 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             self.reload();
             self.queue_what_is_due();
             self.begin_next(&stop);
-            let pause = self.pause();
+            self.publish();
+            let wait = self.wait();
             tokio::select! {
                 () = stop.cancelled() => {}
                 ended = ended(&mut self.job) => self.job_ended(ended),
-                () = tokio::time::sleep(pause) => {}
+                Some(command) = self.commands.recv() => self.obey(command),
+                () = tokio::time::sleep(wait) => {}
             }
         }
+        self.commands.close();
         if self.job.is_some() {
             tracing::info!("stopping: waiting for the run under way");
             let ended = ended(&mut self.job).await;
             self.job_ended(ended);
         }
+        self.publish();
         tracing::info!("stopped");
     }
 
@@ -154,6 +186,10 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                     repository = %config.repository,
                     "settings taken over"
                 );
+                self.settings.problems.clear();
+                self.settings.accepted += 1;
+                self.history.open(&config.cache_directory);
+                self.queue.number_after(self.history.last_number());
                 self.config = Some(Arc::from(config));
                 self.due = None;
                 self.retry = None;
@@ -162,9 +198,11 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             }
             Loaded::Bad(problems) => {
                 let goes_on = self.config.is_some();
-                for problem in problems {
+                for problem in &problems {
                     tracing::error!(problem, last_good_settings_go_on = goes_on, "the settings are refused");
                 }
+                self.settings.problems = problems;
+                self.settings.refused += 1;
             }
         }
     }
@@ -175,14 +213,19 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         if self.due.is_none_or(|due| now < due.computed_at) {
             self.due = next_due(&config, now);
         }
+        self.end_pause(now);
+        let is_paused = self.history.pause().is_some();
         if let Some(due) = self.due
             && due.start <= now
         {
-            self.queue.push(Trigger::Schedule { due: due.named }, now);
             self.due = next_due(&config, now);
+            if !is_paused {
+                self.queue.push(Trigger::Schedule { due: due.named }, now);
+            }
         }
         if let Some(retry) = self.retry
             && retry.at <= now
+            && !is_paused
         {
             self.queue.push(Trigger::Retry { failures: retry.failures }, now);
             self.retry = None;
@@ -196,7 +239,8 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             return;
         }
         let now = self.clock.now();
-        let looks = self.look.is_some_and(|look| look.at <= now);
+        // What a look finds missed would begin by itself.
+        let looks = self.history.pause().is_none() && self.look.is_some_and(|look| look.at <= now);
         let queued = if looks { None } else { self.queue.take() };
         if !looks && queued.is_none() {
             return;
@@ -214,10 +258,15 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 // Any run will show what a retry would have shown.
                 self.retry = self.retry.map(|retry| Again { at: DateTime::<Utc>::MAX_UTC, ..retry });
                 tracing::info!(run = queued.number, reason = %queued.trigger, "run begins");
-                self.job = Some(Job::run(engine, RunRequest { queued, config, credentials }, now, cancel));
+                self.job = Some(Job::run(engine, request(queued, config, credentials), now, cancel));
             }
             (Some(queued), Err(problem)) => {
-                let end = End::Run { queued, started_at: now, end: RunEnd::failed(problem, None) };
+                let end = End::Run {
+                    queued,
+                    started_at: now,
+                    is_cancelled: false,
+                    end: RunEnd::failed(problem, None),
+                };
                 self.job_ended(Ended { config, end });
             }
         }
@@ -250,23 +299,109 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         match ended.end {
             End::Look(found) if counts => self.looked(found),
             End::Look(_) => tracing::debug!("the settings changed while the repository was looked into"),
-            End::Run { queued, started_at, end } => {
-                let now = self.clock.now();
-                if counts {
-                    self.plan_retry(&queued.trigger, end.outcome, now);
+            End::Run { queued, started_at, is_cancelled, mut end } => {
+                if is_cancelled && end.outcome == Outcome::Stopped {
+                    end.outcome = Outcome::Cancelled;
                 }
-                let record = RunRecord {
-                    number: queued.number,
-                    trigger: queued.trigger,
-                    requested_at: queued.requested_at,
-                    started_at,
-                    ended_at: now,
-                    end,
-                };
-                record.log();
-                self.newest.send_replace(Some(Arc::new(record)));
+                if counts {
+                    self.plan_retry(&queued.trigger, end.outcome, self.clock.now());
+                }
+                if end.outcome.has_snapshot() {
+                    self.newest_snapshot_at = Some(started_at);
+                    self.repository_problem = None;
+                }
+                self.record(queued, started_at, end);
             }
         }
+    }
+
+    fn record(&mut self, queued: Queued, started_at: DateTime<Utc>, end: RunEnd) {
+        let record = RunRecord {
+            number: queued.number,
+            kind: Kind::Backup,
+            trigger: queued.trigger,
+            requested_at: queued.requested_at,
+            started_at,
+            ended_at: self.clock.now(),
+            end,
+        };
+        record.log();
+        Arc::make_mut(&mut self.totals).add(&record);
+        self.history.add(Arc::new(record));
+    }
+
+    /// Answers at once. Whoever asked may be gone; what was asked is done all the same.
+    fn obey(&mut self, command: Command) {
+        let now = self.clock.now();
+        match command {
+            Command::Run(reply) => {
+                let accepted = match self.config {
+                    Some(_) => Ok(Accepted { number: self.queue.push(Trigger::Request, now) }),
+                    None => Err(Refused::NoSettings),
+                };
+                let _ = reply.send(accepted);
+            }
+            Command::Cancel(number, reply) => {
+                let _ = reply.send(self.cancel(number, now));
+            }
+            Command::Pause(until, reply) => {
+                let pause = Pause { since: now, until };
+                tracing::info!(until = until.map(|at| at.to_rfc3339()), "paused: no run begins by itself");
+                self.history.set_pause(Some(pause));
+                let _ = reply.send(Ok(pause));
+            }
+            Command::Resume(reply) => {
+                self.resume(now);
+                let _ = reply.send(Ok(()));
+            }
+        }
+    }
+
+    fn cancel(&mut self, number: u64, now: DateTime<Utc>) -> Result<(), Refused> {
+        if let Some(queued) = self.queue.take_if(number) {
+            self.record(queued, now, RunEnd::empty(Outcome::Cancelled));
+            return Ok(());
+        }
+        match self.job.as_mut().is_some_and(|job| job.cancel(number)) {
+            true => Ok(()),
+            false => Err(Refused::NoSuchRun),
+        }
+    }
+
+    fn end_pause(&mut self, now: DateTime<Utc>) {
+        if self.history.pause().and_then(|pause| pause.until).is_some_and(|until| until <= now) {
+            self.resume(now);
+        }
+    }
+
+    /// What was due meanwhile is made up for, once.
+    fn resume(&mut self, now: DateTime<Utc>) {
+        if self.history.pause().is_some() {
+            tracing::info!("resumed");
+            self.history.set_pause(None);
+            self.look = Some(Again { at: now, failures: 0 });
+        }
+    }
+
+    fn publish(&self) {
+        let job = self.job.as_ref();
+        let is_paused = self.history.pause().is_some();
+        let moments = [self.due.map(|due| due.start), self.retry.map(|retry| retry.at)];
+        let next_run_at = moments.into_iter().flatten().min().filter(|at| *at < DateTime::<Utc>::MAX_UTC);
+        self.state.send_replace(Arc::new(State {
+            started_at: self.started_at,
+            config: self.config.clone(),
+            settings: self.settings.clone(),
+            pause: self.history.pause(),
+            next_run_at: next_run_at.filter(|_| !is_paused),
+            failures: self.retry.map_or(0, |retry| retry.failures),
+            queued: self.queue.waiting().cloned(),
+            running: job.and_then(Job::running),
+            runs: self.history.runs().cloned().collect(),
+            totals: Arc::clone(&self.totals),
+            newest_snapshot_at: self.newest_snapshot_at,
+            repository_problem: self.repository_problem.clone(),
+        }));
     }
 
     /// The newest own snapshot is known, or could not be asked for.
@@ -276,6 +411,8 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         match found {
             Ok(newest) => {
                 self.look = None;
+                self.newest_snapshot_at = newest;
+                self.repository_problem = None;
                 let missed =
                     newest.is_some_and(|at| config.schedule.next_after(at).is_some_and(|due| due <= now));
                 match newest {
@@ -289,21 +426,23 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 tracing::error!(
                     outcome = %end.outcome,
                     problem = end.message,
-                    hint = end.hint,
+                    hint = end.hint.as_deref(),
                     "nothing is backed up"
                 );
                 self.look = None;
+                self.repository_problem = Some(end.message);
             }
             Err(end) => {
                 let failures = look.failures.saturating_add(1);
                 let wait = config.backoff.wait(failures);
                 tracing::error!(
                     problem = end.message,
-                    hint = end.hint,
+                    hint = end.hint.as_deref(),
                     retry_in_seconds = wait.as_secs(),
                     "cannot see what is in the repository"
                 );
                 self.look = Some(Again { at: now + wait, failures });
+                self.repository_problem = Some(end.message);
             }
         }
     }
@@ -328,17 +467,23 @@ impl<E: Engine, C: Clock> Agent<E, C> {
     }
 
     /// How long nothing can happen by itself.
-    fn pause(&self) -> Duration {
+    fn wait(&self) -> Duration {
         let now = self.clock.now();
+        let is_paused = self.history.pause().is_some();
         let moments = [
             self.due.map(|due| due.start),
-            self.retry.map(|retry| retry.at),
-            self.look.filter(|_| self.job.is_none()).map(|look| look.at),
-            (self.job.is_none() && !self.queue.is_empty()).then_some(now),
+            self.retry.filter(|_| !is_paused).map(|retry| retry.at),
+            self.look.filter(|_| !is_paused && self.job.is_none()).map(|look| look.at),
+            (self.job.is_none() && self.queue.waiting().is_some()).then_some(now),
+            self.history.pause().and_then(|pause| pause.until),
         ];
         let next = moments.into_iter().flatten().min();
         next.map_or(MAX_PAUSE, |next| (next - now).to_std().unwrap_or(Duration::ZERO)).min(MAX_PAUSE)
     }
+}
+
+fn request(queued: Queued, config: Arc<Config>, credentials: Credentials) -> RunRequest {
+    RunRequest { queued, config, credentials, progress: Arc::default() }
 }
 
 fn next_due(config: &Config, now: DateTime<Utc>) -> Option<Due> {

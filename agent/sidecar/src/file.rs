@@ -3,9 +3,9 @@
 //! A FIFO in the place of one would block whoever opens it, and with it the answer to SIGTERM; a device may never end.
 //! So nothing is waited for, only regular files are read, and of them no more than a bound.
 
-use std::fs::OpenOptions;
-use std::io::{Error, ErrorKind, Read, Result};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -30,6 +30,27 @@ pub fn read_regular(path: &Path, max_bytes: u64) -> Result<Zeroizing<Vec<u8>>> {
         return Err(Error::new(ErrorKind::FileTooLarge, format!("it holds more than {max_bytes} bytes")));
     }
     Ok(bytes)
+}
+
+/// Replaces a file of ours as a whole, durably; makes its directory if there is none. Only our own user reads it.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let directory = path.parent().ok_or(ErrorKind::InvalidFilename)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    // A name of its own: another process with this directory may be writing the same at this moment.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{:016x}", fastrand::u64(..)));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        // On a full disk it would only take more of it.
+        let _there_may_be_none = std::fs::remove_file(&temporary);
+    }
+    written?;
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

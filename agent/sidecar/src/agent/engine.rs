@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::config::secret::Credentials;
-use super::record::{Outcome, RunEnd};
+use super::record::{Changes, Outcome, RunEnd};
 use super::run::{Engine, RunRequest};
 use crate::VERSION;
 use crate::environment::Environment;
@@ -81,9 +81,9 @@ impl Engine for Resident {
         let (environment, kept) = (self.environment.clone(), Arc::clone(&self.kept));
         let runtime = Handle::current();
         let run = move || {
-            let RunRequest { config, credentials, .. } = &request;
+            let RunRequest { config, credentials, progress, .. } = &request;
             let access = Access { config, credentials, cancel, runtime, kept: &kept };
-            let ended = access.back_up(&process, &environment);
+            let ended = access.back_up(&process, &environment, progress);
             ended.unwrap_or_else(RunEnd::from)
         };
         on_thread(run).await.unwrap_or_else(RunEnd::from)
@@ -148,22 +148,37 @@ impl Access<'_> {
         !listed.is_empty() && others.iter().all(|source| source::open_without_links(&bytes(source)).is_err())
     }
 
-    fn back_up(&self, process: &Process, environment: &Environment) -> Result<RunEnd, Refusal> {
-        self.back_up_as(&self.options(process, environment)?, process)
+    fn back_up(
+        &self,
+        process: &Process,
+        environment: &Environment,
+        progress: &Progress,
+    ) -> Result<RunEnd, Refusal> {
+        self.back_up_as(&self.options(process, environment)?, process, progress)
     }
 
-    fn back_up_as(&self, options: &backup::Options, process: &Process) -> Result<RunEnd, Refusal> {
-        let ended = self.back_up_uncounted(options, process);
+    fn back_up_as(
+        &self,
+        options: &backup::Options,
+        process: &Process,
+        progress: &Progress,
+    ) -> Result<RunEnd, Refusal> {
+        let ended = self.back_up_uncounted(options, process, progress);
         self.tell_asked();
         ended
     }
 
-    fn back_up_uncounted(&self, options: &backup::Options, process: &Process) -> Result<RunEnd, Refusal> {
+    fn back_up_uncounted(
+        &self,
+        options: &backup::Options,
+        process: &Process,
+        progress: &Progress,
+    ) -> Result<RunEnd, Refusal> {
         let mut pin = self.pin()?;
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let repository = self.open_or_init(&mut pin, process)?;
         let faults = Faults::default();
-        let report = backup::backup(&repository, options, &faults as &dyn Reporter, &Progress::default());
+        let report = backup::backup(&repository, options, &faults as &dyn Reporter, progress);
         Ok(end(&report?, &faults))
     }
 
@@ -314,8 +329,20 @@ fn end(report: &Report, faults: &Faults) -> RunEnd {
     RunEnd {
         snapshot: report.snapshot_id.map(|id| id.to_string()),
         skipped: report.faults.skipped,
+        skipped_by_reason: faults.skipped_by_reason(),
         torn: report.faults.torn,
         vanished: report.faults.vanished,
+        faulty_entries: faults.entries(),
+        files: Changes {
+            new: summary.files_new,
+            changed: summary.files_changed,
+            unmodified: summary.files_unmodified,
+        },
+        directories: Changes {
+            new: summary.dirs_new,
+            changed: summary.dirs_changed,
+            unmodified: summary.dirs_unmodified,
+        },
         files_processed: summary.total_files_processed,
         bytes_processed: summary.total_bytes_processed,
         bytes_added: summary.data_added_packed,

@@ -4,11 +4,13 @@
 //! Joining a run that has begun would promise that without keeping it.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use super::trigger::Trigger;
 
 /// A run that waits to begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Queued {
     pub number: u64,
     /// The first trigger is the run's reason; the others joined it.
@@ -24,6 +26,11 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Numbers go on after `number`, which a run before this process had.
+    pub fn number_after(&mut self, number: u64) {
+        self.last_number = self.last_number.max(number);
+    }
+
     /// Asks for a run; the number of the run that will answer.
     pub fn push(&mut self, trigger: Trigger, now: DateTime<Utc>) -> u64 {
         if let Some(waiting) = &mut self.waiting {
@@ -39,8 +46,13 @@ impl Queue {
         self.waiting.take()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_none()
+    /// Takes the run out if it is that one.
+    pub fn take_if(&mut self, number: u64) -> Option<Queued> {
+        self.waiting.take_if(|waiting| waiting.number == number)
+    }
+
+    pub fn waiting(&self) -> Option<&Queued> {
+        self.waiting.as_ref()
     }
 }
 
@@ -58,6 +70,11 @@ mod tests {
         assert_eq!((begun.trigger, begun.joined), (Trigger::First, 1));
         assert_eq!(queue.push(Trigger::Schedule { due: now }, now), 2, "run 1 has begun");
         assert_eq!(queue.take().map(|queued| queued.number), Some(2));
-        assert!(queue.is_empty());
+        assert_eq!(queue.waiting(), None);
+        queue.number_after(1);
+        assert_eq!(queue.push(Trigger::First, now), 3, "numbers never go back");
+        queue.take();
+        queue.number_after(40);
+        assert_eq!(queue.push(Trigger::First, now), 41);
     }
 }

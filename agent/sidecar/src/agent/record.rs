@@ -1,12 +1,18 @@
-//! How a run ended: what metrics, status and exit codes are made of.
+//! How a run ended: the one record that metrics, status, page and exit codes are views of.
+//!
+//! Plain data, kept over restarts ([`super::history`]): a field that is added later has a default, and one that is here
+//! keeps its name.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::trigger::Trigger;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Outcome {
     /// Everything of the source is in the snapshot.
     Complete,
@@ -17,6 +23,24 @@ pub enum Outcome {
     RepositoryReplaced,
     /// The process was told to end before the run had ended.
     Stopped,
+    /// Somebody did not want the run any more.
+    Cancelled,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 6] = [
+        Self::Complete,
+        Self::Incomplete,
+        Self::Failed,
+        Self::RepositoryReplaced,
+        Self::Stopped,
+        Self::Cancelled,
+    ];
+
+    /// Whether there is a new snapshot that can be restored.
+    pub fn has_snapshot(self) -> bool {
+        matches!(self, Self::Complete | Self::Incomplete)
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -27,38 +51,98 @@ impl fmt::Display for Outcome {
             Self::Failed => "Failed",
             Self::RepositoryReplaced => "RepositoryReplaced",
             Self::Stopped => "Stopped",
+            Self::Cancelled => "Cancelled",
         })
     }
 }
 
+/// What a run is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    #[default]
+    Backup,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Backup => "backup",
+        })
+    }
+}
+
+/// Files or directories, by what the last snapshot knew of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Changes {
+    pub new: u64,
+    pub changed: u64,
+    pub unmodified: u64,
+}
+
+/// How an entry did not come into the snapshot as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// Left out, and should not have been.
+    Skipped,
+    /// Changed while it was read.
+    Torn,
+    /// Gone before it could be read.
+    Vanished,
+}
+
+/// An entry that did not come into the snapshot as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultyEntry {
+    pub fault: Fault,
+    /// Control characters and what is no text are escaped.
+    pub path: String,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
 /// What the engine says of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunEnd {
     pub outcome: Outcome,
     /// The full ID of the new snapshot.
     pub snapshot: Option<String>,
     /// Entries that were left out.
     pub skipped: u64,
+    /// The same by their reasons, which are words of a closed list.
+    #[serde(default)]
+    pub skipped_by_reason: BTreeMap<String, u64>,
     /// Entries that changed while they were read.
     pub torn: u64,
     /// Entries that were gone before they could be read.
     pub vanished: u64,
+    /// The first of each sort.
+    #[serde(default)]
+    pub faulty_entries: Vec<FaultyEntry>,
+    #[serde(default)]
+    pub files: Changes,
+    #[serde(default)]
+    pub directories: Changes,
     pub files_processed: u64,
     pub bytes_processed: u64,
     /// Bytes added to the repository, as stored.
     pub bytes_added: u64,
     /// What is wrong, one sentence; empty where nothing is.
     pub message: String,
-    pub hint: Option<&'static str>,
+    pub hint: Option<Cow<'static, str>>,
 }
 
 impl RunEnd {
     pub fn failed(message: impl Into<String>, hint: Option<&'static str>) -> Self {
-        Self { message: message.into(), hint, ..Self::empty(Outcome::Failed) }
+        Self { message: message.into(), hint: hint.map(Cow::from), ..Self::empty(Outcome::Failed) }
     }
 
     pub fn replaced(message: String, hint: Option<&'static str>) -> Self {
-        Self { message, hint, ..Self::empty(Outcome::RepositoryReplaced) }
+        Self { message, hint: hint.map(Cow::from), ..Self::empty(Outcome::RepositoryReplaced) }
     }
 
     pub fn stopped() -> Self {
@@ -71,8 +155,12 @@ impl RunEnd {
             outcome,
             snapshot: None,
             skipped: 0,
+            skipped_by_reason: BTreeMap::new(),
             torn: 0,
             vanished: 0,
+            faulty_entries: Vec::new(),
+            files: Changes::default(),
+            directories: Changes::default(),
             files_processed: 0,
             bytes_processed: 0,
             bytes_added: 0,
@@ -105,20 +193,30 @@ fn hint(error: &pillion_repository::Error) -> Option<&'static str> {
 }
 
 /// A run that is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     pub number: u64,
+    #[serde(default)]
+    pub kind: Kind,
     pub trigger: Trigger,
     pub requested_at: DateTime<Utc>,
+    /// Of a backup: what was written before is in the snapshot.
     pub started_at: DateTime<Utc>,
     pub ended_at: DateTime<Utc>,
+    #[serde(flatten)]
     pub end: RunEnd,
 }
 
 impl RunRecord {
+    pub fn seconds(&self) -> f64 {
+        // A clock that was set back makes no time negative.
+        (self.ended_at - self.started_at).num_milliseconds().max(0) as f64 / 1000.0
+    }
+
     /// Tells the log, once.
     pub(super) fn log(&self) {
-        let seconds = (self.ended_at - self.started_at).num_milliseconds() as f64 / 1000.0;
+        let seconds = self.seconds();
         let end = &self.end;
         let snapshot = end.snapshot.as_deref().map(|id| id.get(..8).unwrap_or(id));
         macro_rules! tell {
@@ -135,13 +233,13 @@ impl RunRecord {
                     bytes = end.bytes_processed,
                     bytes_added = end.bytes_added,
                     problem = (!end.message.is_empty()).then_some(end.message.as_str()),
-                    hint = end.hint,
+                    hint = end.hint.as_deref(),
                     $text
                 )
             };
         }
         match end.outcome {
-            Outcome::Complete | Outcome::Stopped => tell!(info, "run ended"),
+            Outcome::Complete | Outcome::Stopped | Outcome::Cancelled => tell!(info, "run ended"),
             Outcome::Incomplete => tell!(warn, "run ended: something is not in the snapshot"),
             Outcome::Failed => tell!(error, "run failed"),
             Outcome::RepositoryReplaced => tell!(error, "run refused"),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use pillion_repository::event::Progress;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use super::config::Config;
 use super::config::secret::Credentials;
 use super::queue::Queued;
 use super::record::RunEnd;
+use super::state::Running;
 
 /// What a run is given. The credentials were read for this run alone.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct RunRequest {
     pub queued: Queued,
     pub config: Arc<Config>,
     pub credentials: Credentials,
+    /// What is done so far, for whoever looks on.
+    pub progress: Arc<Progress>,
 }
 
 /// What the agent does not do itself. Both calls end soon after `cancel`, with nothing half done that a later run
@@ -51,8 +55,10 @@ enum Task {
     /// Asking for the newest snapshot, to see whether a run was missed.
     Look(JoinHandle<Result<Option<DateTime<Utc>>, RunEnd>>),
     Run {
-        queued: Queued,
-        started_at: DateTime<Utc>,
+        running: Running,
+        cancel: CancellationToken,
+        /// Whether somebody asked for its end.
+        is_cancelled: bool,
         handle: JoinHandle<RunEnd>,
     },
 }
@@ -68,7 +74,7 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) enum End {
     Look(Result<Option<DateTime<Utc>>, RunEnd>),
-    Run { queued: Queued, started_at: DateTime<Utc>, end: RunEnd },
+    Run { queued: Queued, started_at: DateTime<Utc>, is_cancelled: bool, end: RunEnd },
 }
 
 impl Job {
@@ -90,8 +96,29 @@ impl Job {
         cancel: CancellationToken,
     ) -> Self {
         let (queued, config) = (request.queued.clone(), Arc::clone(&request.config));
-        let handle = tokio::spawn(async move { engine.run(request, cancel).await });
-        Self { config, task: Task::Run { queued, started_at, handle } }
+        let running = Running { queued, started_at, progress: Arc::clone(&request.progress) };
+        let its = cancel.clone();
+        let handle = tokio::spawn(async move { engine.run(request, its).await });
+        Self { config, task: Task::Run { running, cancel, is_cancelled: false, handle } }
+    }
+
+    pub(super) fn running(&self) -> Option<Running> {
+        match &self.task {
+            Task::Look(_) => None,
+            Task::Run { running, .. } => Some(running.clone()),
+        }
+    }
+
+    /// Asks the run of that number to end, if it is this one.
+    pub(super) fn cancel(&mut self, number: u64) -> bool {
+        match &mut self.task {
+            Task::Run { running, cancel, is_cancelled, .. } if running.queued.number == number => {
+                *is_cancelled = true;
+                cancel.cancel();
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Waits for the end. Dropping the future loses nothing: it can be asked again.
@@ -101,10 +128,10 @@ impl Job {
                 let bug = |e| Err(RunEnd::failed(format!("a bug: {e}"), None));
                 End::Look(task.await.unwrap_or_else(bug))
             }
-            Task::Run { queued, started_at, handle } => {
+            Task::Run { running: Running { queued, started_at, .. }, is_cancelled, handle, .. } => {
                 let bug = |e| RunEnd::failed(format!("a bug ended the run: {e}"), None);
                 let end = handle.await.unwrap_or_else(bug);
-                End::Run { queued: queued.clone(), started_at: *started_at, end }
+                End::Run { queued: queued.clone(), started_at: *started_at, is_cancelled: *is_cancelled, end }
             }
         };
         Ended { config: Arc::clone(&self.config), end }

@@ -104,7 +104,7 @@ fn scene_with(start: &str, file: Option<PathBuf>, environment: Environment) -> S
 
 const PASSWORD: &str = "hunter1";
 
-const DAILY: &str = "{repository: /r, sources: /s, schedule: 0 3 * * *}";
+const DAILY: &str = "{repository: /r, sources: /s, cacheDir: /proc/none, schedule: 0 3 * * *}";
 
 impl Scene {
     fn newest(self, found: Result<Option<&str>, RunEnd>) -> Self {
@@ -125,13 +125,13 @@ impl Scene {
     /// Serves for a while of paused time; the runs that began, and the newest record.
     async fn serve(self, hours: u64) -> (Vec<(String, Trigger)>, Option<Arc<RunRecord>>) {
         let stop = CancellationToken::new();
-        let records = self.agent.records();
+        let handle = self.agent.handle();
         let task = tokio::spawn(self.agent.serve(stop.clone()));
         tokio::time::sleep(Duration::from_secs(hours * 3600)).await;
         stop.cancel();
         task.await.expect("the loop ends by itself");
         let begun = std::mem::take(&mut *self.script.begun.lock().unwrap());
-        (begun, records.borrow().clone())
+        (begun, handle.state().newest_run().cloned())
     }
 }
 
@@ -200,7 +200,7 @@ async fn an_incomplete_run_is_not_tried_again_before_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_due_during_a_run_is_one_run_after_it() {
-    let minutely = "{repository: /r, sources: /s, schedule: '*/10 * * * *'}";
+    let minutely = "{repository: /r, sources: /s, cacheDir: /proc/none, schedule: '*/10 * * * *'}";
     let slow = scene("2026-11-21T10:00:00Z", minutely)
         .newest(Ok(Some("2026-11-21T10:00:00Z")))
         .step(Duration::from_secs(35 * 60), Outcome::Complete);
@@ -238,14 +238,15 @@ async fn bad_settings_and_a_missing_password_are_states_that_heal() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.yaml");
     let credentials = directory.path().join("credentials");
-    std::fs::write(&file, "{repository: /r, sources: /s, schedule: 0 0 30 2 *}").unwrap();
+    std::fs::write(&file, "{repository: /r, sources: /s, cacheDir: /proc/none, schedule: 0 0 30 2 *}")
+        .unwrap();
     let scene = scene_with("2026-11-21T10:00:00Z", Some(file.clone()), Environment::default());
     let script = Arc::clone(&scene.script);
     let heals = async {
         tokio::time::sleep(Duration::from_secs(600)).await;
         assert!(script.begun.lock().unwrap().is_empty());
         let good = format!(
-            "{{repository: /r, sources: /s, schedule: 0 3 * * *, credentialsDir: {}}}",
+            "{{repository: /r, sources: /s, cacheDir: /proc/none, schedule: 0 3 * * *, credentialsDir: {}}}",
             credentials.display()
         );
         std::fs::write(&file, good).unwrap();
@@ -307,7 +308,7 @@ async fn the_log_tells_the_store_and_the_sort_of_its_credentials_and_no_secret()
         std::fs::write(credentials.join(name), value).unwrap();
     }
     let yaml = format!(
-        "{{backend: {{s3: {{endpoint: h, bucket: b}}}}, sources: /s, schedule: '@hourly', credentialsDir: {}}}",
+        "{{backend: {{s3: {{endpoint: h, bucket: b}}}}, sources: /s, cacheDir: /proc/none, schedule: '@hourly', credentialsDir: {}}}",
         credentials.display()
     );
     std::fs::write(&file, yaml).unwrap();
@@ -377,11 +378,116 @@ async fn a_look_that_began_under_older_settings_answers_nothing_for_the_new() {
 
 #[tokio::test(start_paused = true)]
 async fn jitter_moves_the_start_and_never_the_time_that_was_due() {
-    let yaml = "{repository: /r, sources: /s, schedule: 0 3 * * *, jitter: auto, identity: shop/db}";
+    let yaml = "{repository: /r, sources: /s, cacheDir: /proc/none, schedule: 0 3 * * *, jitter: auto, identity: shop/db}";
     let scene = scene("2026-11-21T10:00:00Z", yaml).newest(Ok(Some("2026-11-21T10:00:00Z")));
     let (begun, record) = scene.serve(48).await;
     let [_, (_, second)] = &begun[..] else { panic!("two runs, not {begun:?}") };
     assert_eq!(*second, Trigger::Schedule { due: at("2026-11-23T03:00:00Z") });
     let late = record.unwrap().started_at - at("2026-11-23T03:00:00Z");
     assert!(late > TimeDelta::zero() && late < TimeDelta::minutes(15), "{late}");
+}
+
+/// Serves while somebody from outside does what `outside` does; the runs that began, and the last state.
+async fn serve_with<F: Future>(
+    scene: Scene,
+    outside: impl FnOnce(Handle) -> F,
+) -> (Vec<(String, Trigger)>, Arc<State>, F::Output) {
+    let (stop, handle, script) = (CancellationToken::new(), scene.agent.handle(), Arc::clone(&scene.script));
+    let task = tokio::spawn(scene.agent.serve(stop.clone()));
+    let done = outside(handle.clone()).await;
+    stop.cancel();
+    task.await.expect("the loop ends by itself");
+    let begun = std::mem::take(&mut *script.begun.lock().unwrap());
+    (begun, handle.state(), done)
+}
+
+async fn hours(count: u64) {
+    tokio::time::sleep(Duration::from_secs(count * 3600)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_during_a_run_is_a_run_of_its_own_and_ten_thousand_are_one() {
+    let hour = Duration::from_secs(3600);
+    let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None)).step(hour, Outcome::Complete);
+    let (begun, state, numbers) = serve_with(scene, |handle| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let mut numbers = std::collections::BTreeSet::new();
+        for _ in 0..10_000 {
+            numbers.insert(handle.run().await.unwrap().number);
+        }
+        hours(2).await;
+        numbers
+    })
+    .await;
+    assert_eq!(times(&begun), ["21 10:00:00", "21 11:00:00"]);
+    assert_eq!(begun[1].1, Trigger::Request);
+    assert_eq!(numbers.into_iter().collect::<Vec<_>>(), [2]);
+    assert!(state.run(2).unwrap().started_at >= state.run(2).unwrap().requested_at);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_ends_as_such_and_is_not_tried_again_before_its_time() {
+    let long = Duration::from_secs(1_000_000);
+    let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None)).step(long, Outcome::Complete);
+    let (begun, state, ()) = serve_with(scene, |handle| async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let waiting = handle.run().await.unwrap().number;
+        handle.cancel(waiting).await.unwrap();
+        let running = handle.state().running.as_ref().unwrap().queued.number;
+        handle.cancel(running).await.unwrap();
+        hours(2).await;
+        assert_eq!(handle.cancel(running).await, Err(Refused::NoSuchRun), "it is over");
+    })
+    .await;
+    assert_eq!(times(&begun), ["21 10:00:00"]);
+    let outcomes: Vec<_> = state.runs.iter().map(|run| (run.number, run.end.outcome)).collect();
+    assert_eq!(outcomes, [(2, Outcome::Cancelled), (1, Outcome::Cancelled)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_paused_nothing_begins_by_itself_and_what_was_missed_is_one_run_afterwards() {
+    let hourly = "{repository: /r, sources: /s, cacheDir: /proc/none, schedule: '@hourly'}";
+    let scene = scene("2026-11-21T10:00:00Z", hourly)
+        .newest(Ok(Some("2026-11-21T10:00:00Z")))
+        .newest(Ok(Some("2026-11-21T10:00:00Z")));
+    let (begun, state, ()) = serve_with(scene, |handle| async move {
+        handle.pause(Some(at("2026-11-21T15:30:00Z"))).await.unwrap();
+        hours(2).await;
+        assert_eq!(handle.state().next_run_at, None);
+        handle.run().await.unwrap();
+        hours(4).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    })
+    .await;
+    assert_eq!(times(&begun), ["21 12:00:00", "21 15:30:00", "21 16:00:00"]);
+    assert_eq!((begun[0].1, begun[1].1.label()), (Trigger::Request, "catch-up"));
+    assert_eq!(state.pause, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_without_an_end_lasts_until_somebody_resumes() {
+    let newest = Ok(Some("2026-11-21T03:00:05Z"));
+    let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(newest.clone()).newest(newest);
+    let (begun, state, ()) = serve_with(scene, |handle| async move {
+        handle.pause(None).await.unwrap();
+        hours(100).await;
+        assert!(handle.state().runs.is_empty());
+        handle.resume().await.unwrap();
+        hours(1).await;
+    })
+    .await;
+    assert_eq!(times(&begun), ["25 14:00:00"]);
+    assert_eq!(state.totals.runs[&(Kind::Backup, "catch-up", Outcome::Complete)], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_settings_nothing_can_be_asked_for_and_a_stopped_agent_says_so() {
+    let nothing = scene_with("2026-11-21T10:00:00Z", None, Environment::default());
+    let (_, state, handle) = serve_with(nothing, |handle| async move {
+        assert_eq!(handle.run().await, Err(Refused::NoSettings));
+        handle
+    })
+    .await;
+    assert!(!state.settings.problems.is_empty() && state.settings.refused == 1);
+    assert_eq!(handle.run().await, Err(Refused::Stopping));
 }

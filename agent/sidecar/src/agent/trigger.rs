@@ -3,8 +3,10 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
 pub enum Trigger {
     /// The schedule came due, at the time it names (jitter not counted).
     Schedule { due: DateTime<Utc> },
@@ -14,6 +16,21 @@ pub enum Trigger {
     CatchUp { newest: DateTime<Utc> },
     /// The last run failed; `failures` is how many did in a row.
     Retry { failures: u32 },
+    /// Somebody asked, over the control listener.
+    Request,
+}
+
+impl Trigger {
+    /// A word of a closed list, for labels.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Schedule { .. } => "schedule",
+            Self::First => "first",
+            Self::CatchUp { .. } => "catch-up",
+            Self::Retry { .. } => "retry",
+            Self::Request => "request",
+        }
+    }
 }
 
 impl fmt::Display for Trigger {
@@ -23,6 +40,7 @@ impl fmt::Display for Trigger {
             Self::First => f.write_str("no snapshot yet"),
             Self::CatchUp { newest } => write!(f, "missed since {}", newest.format("%FT%TZ")),
             Self::Retry { failures } => write!(f, "retry after failure {failures}"),
+            Self::Request => f.write_str("asked for"),
         }
     }
 }

@@ -8,9 +8,8 @@
 //! and stands before what is kept here (`an_id_of_the_settings_counts_before_anything_was_seen`).
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use pillion_backend::location::Location;
@@ -162,16 +161,7 @@ impl Pin {
     }
 
     fn write(&self) -> std::io::Result<()> {
-        let directory = self.path.parent().expect("the file is in a directory");
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        // A name of its own: another agent with this cache may be writing the same at this moment.
-        let temporary = self.path.with_extension(format!("json.{:016x}", fastrand::u64(..)));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(&serde_json::to_vec_pretty(&self.content)?)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &self.path)?;
-        std::fs::File::open(directory)?.sync_all()
+        file::replace(&self.path, &serde_json::to_vec_pretty(&self.content)?)
     }
 }
 

@@ -89,7 +89,7 @@ impl Scene {
         let end = self.job("x", |access| {
             let mut options = access.options(&process, &environment).unwrap();
             options.source_paths = SourcePaths::Scripted(Arc::clone(&self.script));
-            access.back_up_as(&options, &process).unwrap()
+            access.back_up_as(&options, &process, &Progress::default()).unwrap()
         });
         assert_eq!((end.outcome, end.message.as_str()), (Outcome::Complete, ""));
         let named = |call: pillion_backend::fault::Call| {

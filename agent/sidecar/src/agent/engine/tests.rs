@@ -43,7 +43,12 @@ impl Scene {
     fn run(&self) -> RunEnd {
         let now = Utc::now();
         let queued = Queued { number: 1, trigger: Trigger::First, joined: 0, requested_at: now };
-        let request = RunRequest { queued, config: self.config(), credentials: credentials("x") };
+        let request = RunRequest {
+            queued,
+            config: self.config(),
+            credentials: credentials("x"),
+            progress: Arc::default(),
+        };
         let engine = Resident::new(Environment::default());
         let runtime = crate::cli::session::runtime().unwrap();
         runtime.block_on(engine.run(request, CancellationToken::new()))
@@ -84,7 +89,9 @@ pub(super) fn credentials(password: &str) -> Credentials {
 
 fn back_up(config: &Config) -> RunEnd {
     let environment = Environment::default();
-    job_of(config, |access| access.back_up(&Process::current(&environment), &environment).unwrap())
+    job_of(config, |access| {
+        access.back_up(&Process::current(&environment), &environment, &Progress::default()).unwrap()
+    })
 }
 
 #[test]
@@ -181,7 +188,7 @@ fn run_demanding(scene: &Scene, id: &str) -> RunEnd {
     config.repository_id = Some(id.parse().unwrap());
     let environment = Environment::default();
     job_of(&config, |access| {
-        let ended = access.back_up(&Process::current(&environment), &environment);
+        let ended = access.back_up(&Process::current(&environment), &environment, &Progress::default());
         assert_eq!(access.newest_snapshot().is_ok(), ended.is_ok());
         ended.unwrap_or_else(RunEnd::from)
     })
@@ -237,7 +244,9 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
     let config = scene.config();
     let run_with = |password: &str| {
         let environment = Environment::default();
-        let run = |access: &Access<'_>| access.back_up(&Process::current(&environment), &environment);
+        let run = |access: &Access<'_>| {
+            access.back_up(&Process::current(&environment), &environment, &Progress::default())
+        };
         job_with(password, &config, run).map_err(|refusal| RunEnd::from(refusal).message)
     };
     run_with("x").unwrap();
@@ -252,7 +261,7 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
     let newest = |password| job_with(password, &config, |access| access.newest_snapshot().is_ok());
     let environment = Environment::default();
     job_with("x\n", &config, |access| {
-        access.back_up(&Process::current(&environment), &environment).unwrap();
+        access.back_up(&Process::current(&environment), &environment, &Progress::default()).unwrap();
     });
     assert!(newest("x\n") && !newest("x"), "what was given made the repository, to the byte");
 }
@@ -319,7 +328,7 @@ fn what_is_to_be_looked_at_first_is_of_the_kind_of_the_location() {
         let mut pin = Pin::read(directory.path(), &Location::parse(location).unwrap(), Some(id)).unwrap();
         let gone = Error::NoRepository { location: location.to_owned(), why: None };
         let end = RunEnd::from(pin.accept(Err(gone)).unwrap_err());
-        assert!(end.hint.unwrap().contains(words), "{location}: {end:?}");
+        assert!(end.hint.as_ref().unwrap().contains(words), "{location}: {end:?}");
     }
 }
 
@@ -329,7 +338,7 @@ fn what_a_failed_job_asked_is_not_counted_with_the_next_one() {
     assert_eq!(scene.run().outcome, Outcome::Complete);
     let environment = Environment::default();
     job_with("wrong", &scene.config(), |access| {
-        access.back_up(&Process::current(&environment), &environment).unwrap_err();
+        access.back_up(&Process::current(&environment), &environment, &Progress::default()).unwrap_err();
         assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());
         access.newest_snapshot().unwrap_err();
         assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());

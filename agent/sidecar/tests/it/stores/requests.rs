@@ -20,19 +20,20 @@ use tokio_util::sync::CancellationToken;
 use super::Store;
 use crate::scene::Scene;
 
+/// A file that is on every system, in directories that nobody changes: those above a source are part of the snapshot,
+/// and where tests keep their files others come and go.
+const UNCHANGING: &str = "/usr/lib/os-release";
+
 /// What the third run of an agent over one source asks. The second one has found all there is to find out.
 fn asked_by_an_unchanged_run(kind: Kind) -> Vec<Asked> {
     let server = shared(kind, Security::Plain);
     let proxy = Proxy::start(server.endpoint());
     let store = Store::behind(server, &proxy.endpoint_of(server.endpoint()));
     let scene = Scene::new();
-    // Not in the system's directory for such things, which is part of the snapshot and changes while others make theirs.
-    let source = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    std::fs::write(source.path().join("file"), "some bytes").unwrap();
     let settings = format!(
         "{{repository: '{}', sources: '{}', cacheDir: '{}', schedule: '@daily', identity: shop/db}}",
         store.location(),
-        source.path().display(),
+        UNCHANGING,
         scene.path("cache").display(),
     );
     let config = Arc::new(Config::resolve(Raw::from_yaml(&settings).unwrap()).unwrap());
@@ -44,7 +45,10 @@ fn asked_by_an_unchanged_run(kind: Kind) -> Vec<Asked> {
         let now = Utc::now();
         let queued = Queued { number, trigger: Trigger::First, joined: 0, requested_at: now };
         let (config, credentials) = (Arc::clone(&config), credentials.clone());
-        let run = engine.run(RunRequest { queued, config, credentials }, CancellationToken::new());
+        let run = engine.run(
+            RunRequest { queued, config, credentials, progress: Arc::default() },
+            CancellationToken::new(),
+        );
         let end = runtime.block_on(run);
         assert_eq!(end.outcome, Outcome::Complete, "{kind:?}: {end:?}");
         asked = proxy.forget();

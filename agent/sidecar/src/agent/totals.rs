@@ -1,0 +1,41 @@
+//! What all runs of this process came to: sums that only grow, as counters of metrics do. Folded from the records, so
+//! that no number is counted twice in two ways.
+
+use std::collections::BTreeMap;
+
+use super::record::{Kind, Outcome, RunRecord};
+
+/// How runs are told apart: what they were about, why they were asked for, how they ended.
+pub type Sort = (Kind, &'static str, Outcome);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Totals {
+    pub runs: BTreeMap<Sort, u64>,
+    pub seconds: BTreeMap<Kind, f64>,
+    pub files_new: u64,
+    pub files_changed: u64,
+    pub files_unmodified: u64,
+    pub bytes_processed: u64,
+    pub bytes_added: u64,
+    pub skipped_by_reason: BTreeMap<String, u64>,
+    pub torn: u64,
+    pub vanished: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, run: &RunRecord) {
+        let end = &run.end;
+        *self.runs.entry((run.kind, run.trigger.label(), end.outcome)).or_default() += 1;
+        *self.seconds.entry(run.kind).or_default() += run.seconds();
+        self.files_new += end.files.new;
+        self.files_changed += end.files.changed;
+        self.files_unmodified += end.files.unmodified;
+        self.bytes_processed += end.bytes_processed;
+        self.bytes_added += end.bytes_added;
+        for (reason, count) in &end.skipped_by_reason {
+            *self.skipped_by_reason.entry(reason.clone()).or_default() += count;
+        }
+        self.torn += end.torn;
+        self.vanished += end.vanished;
+    }
+}
