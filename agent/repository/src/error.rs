@@ -14,8 +14,12 @@ pub enum Error {
     NoRepository { location: String, why: Option<String> },
     #[error("there is a repository at {location} already")]
     AlreadyInitialized { location: String },
-    #[error("{location} holds keys or snapshots but no config: it is what is left of a repository")]
+    #[error("{location} holds snapshots or packs but no config: it is what is left of a repository")]
     HalfRepository { location: String },
+    #[error(
+        "{location} holds a key but no config: somebody is making a repository there at this moment, or died at it"
+    )]
+    UnfinishedInit { location: String },
     #[error("the repository at {location} has the old layout that restic 0.17 was the last to read")]
     OldLayout { location: String },
     #[error("the repository has version {version}; this program knows 1 and 2")]
@@ -71,6 +75,10 @@ impl Error {
         Some(match self {
             Self::NoRepository { .. } => "check the location, or create one with `pillion init`",
             Self::HalfRepository { .. } => "restore the config file, or use an empty location",
+            Self::UnfinishedInit { .. } => {
+                "try again in an hour, when a key without a config counts as dead, or remove what is in keys/ if nobody \
+                 is making a repository there"
+            }
             Self::OldLayout { .. } => "copy it into a new repository with restic 0.17",
             Self::UnsupportedVersion { .. } => "use a newer version of this program",
             Self::WrongPassword => "check RESTIC_PASSWORD or --password-file",

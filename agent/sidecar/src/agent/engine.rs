@@ -242,7 +242,7 @@ impl Access<'_> {
                     // Somebody else was faster, and theirs is as good.
                     Err(Error::AlreadyInitialized { .. }) => self.open(&way),
                     // Or is about to be: there is a key, and the config follows.
-                    Err(half @ Error::HalfRepository { .. }) => {
+                    Err(half @ (Error::UnfinishedInit { .. } | Error::HalfRepository { .. })) => {
                         store.sleep(SETTLE)?;
                         self.open(&way).map_err(|error| match error {
                             Error::NoRepository { .. } => half,

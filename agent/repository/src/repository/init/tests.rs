@@ -17,6 +17,9 @@ fn creator() -> Creator {
     Creator { hostname: "test".to_owned(), username: "test".to_owned() }
 }
 
+/// Gives a save up soon.
+const HASTY: Pace = Pace { save_max: Duration::from_millis(5), ..QUICK };
+
 fn init_on(backend: impl Backend) -> Result<Repository> {
     init_at_pace(QUICK, backend)
 }
@@ -42,7 +45,8 @@ struct Stage {
 enum Actor {
     Working,
     Waiting,
-    /// Has saved a config and waits for the others' to show: goes on when nobody else can.
+    /// Has saved a config and waits for the others' to show, or for the others to leave the field: goes on when nobody
+    /// else can.
     Settling,
     Called,
     Done,
@@ -88,21 +92,38 @@ impl Stage {
     }
 }
 
-/// All init at once on one store; the order of their calls is `choose`'s.
-fn race(store: &Mem, actors: usize, choose: impl FnMut(&[usize]) -> usize) {
+/// All init at once on one store; the order of their calls is `choose`'s. Gives what became of each, and what the first
+/// asked the store.
+fn race(
+    store: &Mem,
+    pace: Pace,
+    actors: usize,
+    rules_of_first: &[Rule],
+    choose: impl FnMut(&[usize]) -> usize,
+) -> (Vec<Result<Repository>>, Vec<Call>) {
     let stage = Arc::new(Stage { actors: Mutex::new(vec![Actor::Working; actors]), changed: Condvar::new() });
-    let results: Vec<Result<Repository>> = std::thread::scope(|scope| {
+    let calls_of_first = Arc::new(Mutex::new(Vec::new()));
+    let results = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..actors)
             .map(|number| {
                 let (stage, store) = (Arc::clone(&stage), store.clone());
+                let calls_of_first = Arc::clone(&calls_of_first);
                 scope.spawn(move || {
-                    let faulty = Fault::new(store);
-                    let (hook_stage, has_saved) = (Arc::clone(&stage), AtomicBool::new(false));
+                    let faulty = Fault::new(store.clone());
+                    if number == 0 {
+                        rules_of_first.iter().for_each(|rule| faulty.add(rule.clone()));
+                    }
+                    let (hook_stage, memory) = (Arc::clone(&stage), Mutex::new(Memory::default()));
                     faulty.before_each(move |call| {
-                        hook_stage.wait_for_turn(number, waits_as(&call, &has_saved));
+                        let mut memory = memory.lock().unwrap();
+                        hook_stage.wait_for_turn(number, memory.waits_as(&call));
+                        memory.note(&call, &store);
+                        if number == 0 {
+                            calls_of_first.lock().unwrap().push(call);
+                        }
                         std::future::ready(())
                     });
-                    let result = init_on(faulty);
+                    let result = init_at_pace(pace, faulty);
                     stage.set(number, Actor::Done);
                     result
                 })
@@ -111,6 +132,11 @@ fn race(store: &Mem, actors: usize, choose: impl FnMut(&[usize]) -> usize) {
         stage.direct(choose);
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
+    let calls = std::mem::take(&mut *calls_of_first.lock().unwrap());
+    (results, calls)
+}
+
+fn assert_one_wins(store: &Mem, results: &[Result<Repository>]) {
     let mut files = BTreeMap::new();
     for file in store.files().keys() {
         *files.entry(file.kind()).or_insert(0) += 1;
@@ -121,20 +147,39 @@ fn race(store: &Mem, actors: usize, choose: impl FnMut(&[usize]) -> usize) {
     let opened = fixture::open(store.clone());
     assert_eq!((&opened.config, opened.key_id()), (&winner.config, winner.key_id()));
     for lost in results.iter().filter_map(|result| result.as_ref().err()) {
-        assert!(matches!(lost, Error::AlreadyInitialized { .. } | Error::HalfRepository { .. }), "{lost:?}");
+        assert!(matches!(lost, Error::AlreadyInitialized { .. } | Error::UnfinishedInit { .. }), "{lost:?}");
     }
 }
 
-/// The look at the config after our own was saved is the one that time was given for. What is waited for before saves
-/// trouble and decides nothing: it is as if there were no time.
-fn waits_as(call: &Call, has_saved: &AtomicBool) -> Actor {
-    let is_config = call.kind == Some(FileKind::Config);
-    match call.operation {
-        Operation::Save if is_config => has_saved.store(true, SeqCst),
-        Operation::Load if is_config && has_saved.swap(false, SeqCst) => return Actor::Settling,
-        _ => {}
+/// What an actor has done so far.
+#[derive(Default)]
+struct Memory {
+    has_saved: bool,
+    has_seen_others: bool,
+}
+
+impl Memory {
+    /// The look at the config after our own was saved is one that time was given for, and so is the look at the keys after
+    /// others' were seen. What is waited for before that decides nothing: it is as if there were no time.
+    fn waits_as(&self, call: &Call) -> Actor {
+        match (call.operation, call.kind) {
+            (Operation::Load, Some(FileKind::Config)) if self.has_saved => Actor::Settling,
+            (Operation::List, Some(FileKind::Key)) if self.has_seen_others => Actor::Settling,
+            _ => Actor::Waiting,
+        }
     }
-    Actor::Waiting
+
+    fn note(&mut self, call: &Call, store: &Mem) {
+        let is_key = |file: &&FileName| file.kind() == FileKind::Key;
+        match (call.operation, call.kind) {
+            (Operation::Save, Some(FileKind::Config)) => self.has_saved = true,
+            (Operation::Load, Some(FileKind::Config)) => self.has_saved = false,
+            (Operation::List, Some(FileKind::Key)) => {
+                self.has_seen_others = store.files().keys().filter(is_key).count() > 1;
+            }
+            _ => {}
+        }
+    }
 }
 
 fn stores() -> [Mem; 3] {
@@ -143,16 +188,22 @@ fn stores() -> [Mem; 3] {
 
 #[test]
 fn of_two_who_init_at_once_one_wins_whoever_is_held_up_where() {
-    for (first_stop, second_stop) in (0..14).flat_map(|first| (0..14).map(move |second| (first, second))) {
+    for (first_stop, second_stop) in (0..16).flat_map(|first| (0..16).map(move |second| (first, second))) {
         for store in stores() {
-            let mut made = [0, 0];
-            race(&store, 2, |able| {
-                let preferred = usize::from(made[0] >= first_stop && made[1] < second_stop);
-                let chosen = if able.contains(&preferred) { preferred } else { able[0] };
-                made[chosen] += 1;
-                chosen
-            });
+            let (results, _) = race(&store, QUICK, 2, &[], held_up(first_stop, second_stop));
+            assert_one_wins(&store, &results);
         }
+    }
+}
+
+/// The first makes so many calls, then the second so many, then the first goes on.
+fn held_up(first_stop: usize, second_stop: usize) -> impl FnMut(&[usize]) -> usize {
+    let mut made = [0, 0];
+    move |able| {
+        let preferred = usize::from(made[0] >= first_stop && made[1] < second_stop);
+        let chosen = if able.contains(&preferred) { preferred } else { able[0] };
+        made[chosen] += 1;
+        chosen
     }
 }
 
@@ -162,8 +213,64 @@ fn of_many_who_init_at_once_one_wins_in_any_order() {
         for (actors, store) in [2, 3, 5].into_iter().flat_map(|actors| stores().map(|store| (actors, store)))
         {
             let mut random = fastrand::Rng::with_seed(seed);
-            race(&store, actors, |able| able[random.usize(..able.len())]);
+            let (results, _) = race(&store, QUICK, actors, &[], |able| able[random.usize(..able.len())]);
+            assert_one_wins(&store, &results);
         }
+    }
+}
+
+/// The first one's save of a config is held up on its way, and given up.
+fn check_late(store: &Mem, actors: usize, choose: impl FnMut(&[usize]) -> usize) {
+    let config_save = || Rule::nth(1).of(Operation::Save).on(FileKind::Config);
+    let (results, calls) = race(store, HASTY, actors, &[config_save().never_answers()], choose);
+    let save_of =
+        |kind| calls.iter().find(|call| call.operation == Operation::Save && call.kind == Some(kind));
+    if save_of(FileKind::Config).is_none() {
+        return assert_one_wins(store, &results);
+    }
+    // It may arrive from now on, and be what counts. That is right if it is the first one's repository, or nobody's.
+    assert!(results[1..].iter().all(Result::is_err), "{results:?}");
+    let key = save_of(FileKind::Key).and_then(|call| call.file.clone()).unwrap();
+    let keys = store.files().into_keys().filter(|file| file.kind() == FileKind::Key);
+    assert_eq!(keys.collect::<Vec<_>>(), [key], "it can be opened");
+}
+
+#[test]
+fn a_config_that_was_given_up_and_arrives_late_takes_nothing_from_anybody() {
+    let overwriting = || [Mem::without_save_new(), Mem::with_false_save_new()];
+    for (first_stop, second_stop) in (0..16).flat_map(|first| (0..16).map(move |second| (first, second))) {
+        for store in overwriting() {
+            check_late(&store, 2, held_up(first_stop, second_stop));
+        }
+    }
+    for (seed, store) in (0..100).flat_map(|seed| overwriting().map(|store| (seed, store))) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        check_late(&store, 3, |able| able[random.usize(..able.len())]);
+    }
+}
+
+#[test]
+fn whoever_got_no_answer_to_the_save_of_a_config_leaves_the_key_that_opens_it() {
+    for store in stores() {
+        let faulty = Fault::new(store.clone());
+        faulty.add(
+            Rule::nth(1).of(Operation::Save).on(FileKind::Config).fails_after_effect(ErrorKind::Unavailable),
+        );
+        // It does not show at once.
+        faulty.add(Rule::nth(3).of(Operation::Load).on(FileKind::Config).fails(ErrorKind::NotFound));
+        faulty.add(Rule::nth(2).of(Operation::Load).on(FileKind::Config).fails(ErrorKind::NotFound));
+        init_on(faulty).unwrap_err();
+        fixture::open(store);
+    }
+}
+
+#[test]
+fn a_save_of_the_config_that_is_refused_leaves_nothing() {
+    for store in stores() {
+        let faulty = Fault::new(store.clone());
+        faulty.add(Rule::from_nth(1).of(Operation::Save).on(FileKind::Config).fails(ErrorKind::Full));
+        init_on(faulty).unwrap_err();
+        assert_eq!(store.files(), BTreeMap::new());
     }
 }
 
@@ -199,19 +306,19 @@ fn a_stop_at_any_call_of_init_leaves_a_repository_that_opens_or_none() {
 
 #[test]
 fn nothing_is_made_where_somebody_s_repository_may_be() {
-    let check = |file: FileName, age: Duration| {
+    let check = |file: FileName, age: Duration, sentence: &str| {
         let store = Mem::new();
         store.put_raw(&file, "something");
         store.set_modified(&file, SystemTime::now() - age);
         let files = store.files();
-        let refused = init_on(store.clone());
-        assert!(matches!(refused, Err(Error::HalfRepository { .. })), "{file}: {refused:?}");
+        let refused = init_on(store.clone()).unwrap_err();
+        assert!(refused.to_string().contains(sentence), "{file}: {refused}");
         assert_eq!(store.files(), files);
     };
     let name = |kind| file_name(kind, &Id::of(b"something"));
-    check(name(FileKind::Snapshot), 2 * DEAD_INIT_AGE);
-    check(name(FileKind::Pack), 2 * DEAD_INIT_AGE);
-    check(name(FileKind::Key), DEAD_INIT_AGE / 2);
+    check(name(FileKind::Snapshot), 2 * DEAD_INIT_AGE, "what is left of a repository");
+    check(name(FileKind::Pack), 2 * DEAD_INIT_AGE, "what is left of a repository");
+    check(name(FileKind::Key), DEAD_INIT_AGE / 2, "somebody is making a repository there at this moment");
 }
 
 const SOMEBODY_S: &[u8] = b"another's config";
@@ -248,19 +355,25 @@ fn a_config_that_is_held_up_does_not_overwrite_another_that_counts_by_then() {
     let pace = Pace { save_max: Duration::from_millis(50), ..QUICK };
     for store in [Mem::without_save_new(), Mem::with_false_save_new()] {
         let faulty = overtaken(&store, || tokio::time::sleep(Duration::from_secs(20)));
-        assert_lost(&store, &init_at_pace(pace, faulty));
+        let result = init_at_pace(pace, faulty);
+        assert!(matches!(result, Err(Error::AlreadyInitialized { .. })), "{result:?}");
+        assert_eq!(store.files()[&FileName::config()], SOMEBODY_S);
     }
 }
 
 #[test]
-fn a_store_that_is_always_too_slow_is_told_and_left_as_it_was() {
-    let pace = Pace { save_max: Duration::from_millis(5), ..QUICK };
+fn a_store_that_is_always_too_slow_is_told_and_nobody_saves_a_config_there_before_the_key_is_dead() {
     let store = Mem::without_save_new();
     let faulty = Fault::new(store.clone());
     faulty.add(Rule::from_nth(1).of(Operation::Save).on(FileKind::Config).never_answers());
-    let result = init_at_pace(pace, faulty);
+    let result = init_at_pace(HASTY, faulty);
     assert!(matches!(&result, Err(Error::Refused(why)) if why.contains("longer")), "{result:?}");
-    assert_eq!(store.files(), BTreeMap::new());
+    let left = store.files();
+    let [key] = left.keys().collect::<Vec<_>>()[..] else { panic!("the key is left: {left:?}") };
+    assert!(matches!(init_on(store.clone()), Err(Error::UnfinishedInit { .. })));
+    assert_eq!(store.files(), left);
+    store.set_modified(key, SystemTime::now() - 2 * DEAD_INIT_AGE);
+    init_on(store).unwrap();
 }
 
 #[test]
@@ -295,7 +408,7 @@ fn how_old_a_key_is_does_not_depend_on_the_clock_of_who_asks() {
         });
         let files = store.files();
         let refused = init_on(faulty);
-        assert!(matches!(refused, Err(Error::HalfRepository { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(Error::UnfinishedInit { .. })), "{refused:?}");
         assert_eq!(store.files(), files);
     }
 }
