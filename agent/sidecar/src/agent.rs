@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod history;
+pub mod http;
 pub mod preflight;
 pub mod queue;
 pub mod record;
@@ -20,17 +21,19 @@ pub mod state;
 mod tests;
 pub mod totals;
 pub mod trigger;
+pub mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::telemetry;
-use command::{Accepted, Command, Handle, Refused};
+use command::{Accepted, Command, Handle, Refused, Reply};
 use config::secret::{self, Credentials};
 use config::{Config, Jitter, Loaded, Source};
 use history::{History, Pause};
@@ -330,7 +333,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         self.history.add(Arc::new(record));
     }
 
-    /// Answers at once. Whoever asked may be gone; what was asked is done all the same.
+    /// Answers at once, when what was done can be seen. Whoever asked may be gone; it is done all the same.
     fn obey(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
@@ -339,22 +342,28 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                     Some(_) => Ok(Accepted { number: self.queue.push(Trigger::Request, now) }),
                     None => Err(Refused::NoSettings),
                 };
-                let _ = reply.send(accepted);
+                self.answer(reply, accepted);
             }
             Command::Cancel(number, reply) => {
-                let _ = reply.send(self.cancel(number, now));
+                let cancelled = self.cancel(number, now);
+                self.answer(reply, cancelled);
             }
             Command::Pause(until, reply) => {
                 let pause = Pause { since: now, until };
                 tracing::info!(until = until.map(|at| at.to_rfc3339()), "paused: no run begins by itself");
                 self.history.set_pause(Some(pause));
-                let _ = reply.send(Ok(pause));
+                self.answer(reply, Ok(pause));
             }
             Command::Resume(reply) => {
                 self.resume(now);
-                let _ = reply.send(Ok(()));
+                self.answer(reply, Ok(()));
             }
         }
+    }
+
+    fn answer<T>(&self, reply: Reply<T>, answer: Result<T, Refused>) {
+        self.publish();
+        let _ = reply.send(answer);
     }
 
     fn cancel(&mut self, number: u64, now: DateTime<Utc>) -> Result<(), Refused> {
@@ -390,6 +399,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         let next_run_at = moments.into_iter().flatten().min().filter(|at| *at < DateTime::<Utc>::MAX_UTC);
         self.state.send_replace(Arc::new(State {
             started_at: self.started_at,
+            published_at: Instant::now(),
             config: self.config.clone(),
             settings: self.settings.clone(),
             pause: self.history.pause(),

@@ -3,6 +3,7 @@
 //! One file a command: its options, what they mean, what it prints. What all commands share is in [`global`],
 //! [`connection`], [`password`], [`filter`], [`failure`] and [`output`]; [`signal`] is how a command is interrupted.
 
+pub mod client;
 pub mod connection;
 pub mod failure;
 pub mod filter;
@@ -20,11 +21,15 @@ pub mod dump;
 pub mod find;
 pub mod init;
 pub mod ls;
+pub mod pause;
 pub mod restore;
+pub mod runs;
 pub mod snapshots;
 pub mod stats;
+pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod trigger;
 pub mod unlock;
 mod usage;
 pub mod version;
@@ -80,6 +85,18 @@ pub enum Command {
     Unlock(unlock::Options),
     /// Stay, and take snapshots on a schedule
     Agent(agent::Options),
+    /// Show how the running agent is
+    Status(status::Options),
+    /// Make the running agent take a snapshot now
+    Trigger(trigger::Options),
+    /// Show the runs of the running agent
+    Runs(runs::Options),
+    /// End a run of the running agent
+    Cancel(runs::CancelOptions),
+    /// Let the running agent begin no run by itself
+    Pause(pause::Options),
+    /// Let the paused agent go on
+    Resume(client::Options),
     /// Print version information
     Version,
 }
@@ -145,6 +162,12 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
         }
         Command::Check(options) => check::run(&options, &start(Prompt::Once)?),
         Command::Agent(options) => agent::run(&options, global, environment),
+        Command::Status(options) => status::run(&options, global, environment, &output),
+        Command::Trigger(options) => trigger::run(&options, global, environment, &output),
+        Command::Runs(options) => runs::run(&options, global, environment, &output),
+        Command::Cancel(options) => runs::cancel(&options, global, environment),
+        Command::Pause(options) => pause::run(&options, global, environment, &output),
+        Command::Resume(options) => pause::resume(&options, global, environment, &output),
     };
     output.flush();
     done

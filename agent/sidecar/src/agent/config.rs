@@ -3,6 +3,7 @@
 //! [`raw`] is what was written, wherever it was written; [`Config::resolve`] turns it into this or names every
 //! problem at once. Components receive the narrow part they need. No credential is ever in here ([`secret`]).
 
+pub mod http;
 pub mod raw;
 pub mod secret;
 mod source;
@@ -24,12 +25,13 @@ use crate::open::Connection;
 use crate::setting::{Compression, PackSize, parse_size_bytes, usual_cache_bytes};
 use crate::telemetry::{LogFormat, LogLevel};
 
+use http::Http;
 use raw::{Raw, Text};
 pub use source::{Loaded, Source};
 
 /// The host of every snapshot unless set: a pod's own name would change with every rollout.
 const DEFAULT_HOST: &str = "host-0";
-const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/pillion";
+pub const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/pillion";
 /// Packs of the usual size take at most 0.25 GB of it. The rest holds the index and the trees of about a million files.
 const USUAL_CACHE_BYTES: u64 = 512 << 20;
 const DEFAULT_CREDENTIALS_DIRECTORY: &str = "/etc/pillion/credentials";
@@ -61,6 +63,7 @@ pub struct Config {
     pub backoff: Backoff,
     pub compression: Compression,
     pub pack_size: PackSize,
+    pub http: Http,
     pub log: Log,
 }
 
@@ -157,6 +160,16 @@ impl Config {
         let pack_size = read.optional("packSize", raw.pack_size, str::parse).unwrap_or_default();
         let cache_bytes =
             read.optional("cacheSize", raw.cache_size, |text| parse_cache_size(text, pack_size));
+        let cache_directory = cache.unwrap_or_else(|| DEFAULT_CACHE_DIRECTORY.into());
+        let http = http::Written {
+            public_address: raw.public_address,
+            control_address: raw.control_address,
+            control_socket: raw.control_socket,
+            control_token_file: raw.control_token_file,
+            control_key: raw.control_key,
+            instance: raw.instance,
+        };
+        let http = Http::resolve(&mut read, http, &cache_directory);
         let level = read.optional("logLevel", raw.log_level, str::parse);
         let format = read.optional("logFormat", raw.log_format, str::parse);
         let (repository, connection) = store?;
@@ -171,13 +184,14 @@ impl Config {
             host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
             identity,
             tags,
-            cache_directory: cache.unwrap_or_else(|| DEFAULT_CACHE_DIRECTORY.into()),
+            cache_directory,
             cache_bytes: cache_bytes.unwrap_or_else(|| usual_cache_bytes(USUAL_CACHE_BYTES, pack_size)),
             credentials_directory: credentials.unwrap_or_else(|| DEFAULT_CREDENTIALS_DIRECTORY.into()),
             retry_lock: retry_lock.unwrap_or(DEFAULT_RETRY_LOCK),
             backoff,
             compression: compression.unwrap_or_default(),
             pack_size,
+            http,
             log: Log { level: level.unwrap_or_default(), format: format.unwrap_or_default() },
         })
     }

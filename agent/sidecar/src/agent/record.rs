@@ -93,6 +93,16 @@ pub enum Fault {
     Vanished,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Skipped => "left out",
+            Self::Torn => "changed while it was read",
+            Self::Vanished => "gone before it could be read",
+        })
+    }
+}
+
 /// An entry that did not come into the snapshot as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultyEntry {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use pillion_repository::event::Progress;
+use tokio::time::Instant;
 
 use super::config::Config;
 use super::history::Pause;
@@ -16,6 +17,8 @@ use super::totals::Totals;
 #[derive(Clone, Debug)]
 pub struct State {
     pub started_at: DateTime<Utc>,
+    /// The loop turns every few seconds even if nothing happens.
+    pub published_at: Instant,
     /// Those that count: the last good ones.
     pub config: Option<Arc<Config>>,
     pub settings: Settings,
@@ -55,6 +58,7 @@ impl State {
     pub fn new(started_at: DateTime<Utc>) -> Self {
         Self {
             started_at,
+            published_at: Instant::now(),
             config: None,
             settings: Settings::default(),
             pause: None,

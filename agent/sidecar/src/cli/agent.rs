@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Arg, Args, Command};
+use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
 use super::global;
@@ -13,6 +14,7 @@ use super::signal;
 use crate::agent::config::raw::Raw;
 use crate::agent::config::{Loaded, Log, Source};
 use crate::agent::engine::Resident;
+use crate::agent::http::Server;
 use crate::agent::preflight::Findings;
 use crate::agent::run::Engine;
 use crate::agent::{Agent, SystemClock, preflight, sample};
@@ -171,7 +173,16 @@ pub fn serve<E: Engine>(
     runtime()?.block_on(async {
         let stop = signal::listen().map_err(|e| Failure::new(format!("listen for signals: {e}")))?;
         let source = Source::new(global.as_settings(), environment, file);
-        Agent::new(Arc::new(engine), SystemClock, source, environment.clone()).serve(stop).await;
+        let agent = Agent::new(Arc::new(engine), SystemClock, source, environment.clone());
+        let stop_serving = CancellationToken::new();
+        // Without a way in it still backs up.
+        let server = Server::start(agent.handle(), stop_serving.clone())
+            .inspect_err(|error| tracing::error!(%error, "nobody can ask this agent anything"));
+        agent.serve(stop).await;
+        stop_serving.cancel();
+        if let Ok(server) = server {
+            server.join();
+        }
         Ok(())
     })
 }

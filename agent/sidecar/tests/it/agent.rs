@@ -17,7 +17,7 @@ use crate::sources::signal;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An agent at work, and its log.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     log: mpsc::Receiver<String>,
 }
@@ -29,7 +29,7 @@ impl Agent {
         command
     }
 
-    fn start(scene: &Scene, arguments: &[&str]) -> Self {
+    pub(crate) fn start(scene: &Scene, arguments: &[&str]) -> Self {
         let mut child = Self::command(scene, arguments).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
@@ -39,7 +39,7 @@ impl Agent {
     }
 
     /// Reads the log up to the message.
-    fn wait_for(&mut self, message: &str) -> Value {
+    pub(crate) fn wait_for(&mut self, message: &str) -> Value {
         let parse =
             |line: &str| -> Value { serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")) };
         parse(&self.wait_for_line(|line| parse(line)["message"] == message))
@@ -59,7 +59,7 @@ impl Agent {
     }
 
     /// Asks it to end, and returns its exit code.
-    fn end(mut self) -> Option<i32> {
+    pub(crate) fn end(mut self) -> Option<i32> {
         signal(self.child.id(), "TERM");
         self.wait_for("stopped");
         self.child.wait().unwrap().code()
@@ -83,10 +83,11 @@ pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
     }
 }
 
-fn settings(scene: &Scene, more: &str) -> String {
+pub(crate) fn settings(scene: &Scene, more: &str) -> String {
     let file = scene.path("config.yaml");
     let text = format!(
-        "{{repository: {}, sources: {}, cacheDir: {}, schedule: '0 0 1 1 *', retryMin: 1s, {more}}}",
+        "{{repository: {}, sources: {}, cacheDir: {}, schedule: '0 0 1 1 *', retryMin: 1s, \
+         publicAddress: off, controlAddress: off, {more}}}",
         scene.path("agents").display(),
         scene.source().display(),
         scene.path("cache").display(),

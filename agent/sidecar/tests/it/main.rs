@@ -7,6 +7,7 @@
 mod agent;
 mod bad_input;
 mod cache;
+mod control;
 mod damage;
 mod dump;
 mod ended;

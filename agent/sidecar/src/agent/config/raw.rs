@@ -168,6 +168,12 @@ settings! {
     pack_size: Text, "packSize", "PILLION_PACK_SIZE";
     limit_upload: Text, "limitUpload", "PILLION_LIMIT_UPLOAD";
     limit_download: Text, "limitDownload", "PILLION_LIMIT_DOWNLOAD";
+    public_address: Text, "publicAddress", "PILLION_PUBLIC_ADDRESS";
+    control_address: Text, "controlAddress", "PILLION_CONTROL_ADDRESS";
+    control_socket: Text, "controlSocket", "PILLION_CONTROL_SOCKET";
+    control_token_file: Text, "controlTokenFile", "PILLION_CONTROL_TOKEN_FILE";
+    control_key: Text, "controlKey", "PILLION_CONTROL_KEY";
+    instance: Text, "instance", "PILLION_INSTANCE";
     log_level: Text, "logLevel", "PILLION_LOG_LEVEL";
     log_format: Text, "logFormat", "PILLION_LOG_FORMAT";
 }
@@ -195,6 +201,7 @@ impl Raw {
     /// The settings that resolve to `config`, for showing.
     pub(super) fn of(config: &Config) -> Self {
         let text = |value: &dyn std::fmt::Display| Some(Text(value.to_string()));
+        let http = super::http::written(&config.http);
         let paths =
             |paths: &[std::path::PathBuf]| list(paths.iter().map(|path| path.to_string_lossy().into_owned()));
         let exclude = &config.exclude;
@@ -233,6 +240,12 @@ impl Raw {
                 .download_limit
                 .rate()
                 .and(text(&config.connection.download_limit)),
+            public_address: http.public_address,
+            control_address: http.control_address,
+            control_socket: http.control_socket,
+            control_token_file: http.control_token_file,
+            control_key: http.control_key,
+            instance: http.instance,
             log_level: text(&config.log.level),
             log_format: text(&config.log.format),
             backend: Backend::of(&config.repository, &config.connection),

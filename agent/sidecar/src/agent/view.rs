@@ -1,0 +1,4 @@
+//! Views of the published state: pure functions of it, that ask nobody and change nothing.
+
+pub mod metrics;
+pub mod status;
