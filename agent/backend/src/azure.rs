@@ -21,7 +21,7 @@ use reqwest::{Method, Url};
 use crate::ErrorKind;
 use crate::credentials::AzureCredentials;
 use crate::location::{AzureLocation, Location};
-use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, headers, reply};
+use crate::remote::{Answer, Download, Failed, Head, Heard, Objects, Page, PutMode, headers, reply};
 use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
 
 use account::Account;
@@ -40,6 +40,7 @@ pub(crate) struct Azure {
     transfer: Transfer,
     identity: Identity,
     account: Account,
+    heard: Heard,
     shown: String,
 }
 
@@ -73,7 +74,7 @@ impl Azure {
         let account = Account::new(credentials, &location.container)?;
         let identity = Identity::new(&credentials.proof, &transfer)?;
         let shown = Location::Azure(location.clone()).to_string();
-        Ok(Self { transfer, identity, account, shown })
+        Ok(Self { transfer, identity, account, heard: Heard::default(), shown })
     }
 
     /// Asks, and asks once more where a token may just have expired.
@@ -82,9 +83,10 @@ impl Azure {
         loop {
             let response = self.send(call).await?;
             if response.status().is_success() {
+                self.heard.note();
                 return Ok(Ok(response));
             }
-            let refusal = Refusal::read(response).await;
+            let refusal = Refusal::read(response, &self.heard).await;
             if renewed || !refusal.is_of_credentials() || !self.identity.renew() {
                 return Ok(Err(refusal));
             }

@@ -8,6 +8,7 @@
 mod advance;
 mod escape;
 pub(crate) mod headers;
+mod heard;
 pub(crate) mod reply;
 mod status;
 pub(crate) mod words;
@@ -29,6 +30,7 @@ use crate::{Backend, Body, BoxStream, Entry, Error, ErrorKind, FileKind, FileNam
 
 use advance::Advance;
 pub(crate) use escape::{escape, escape_component};
+pub(crate) use heard::{Heard, Stranger};
 pub(crate) use status::{kind_of_status, retry_after};
 
 /// A store that asks for more is away, and whoever waits so long for one request has given up.

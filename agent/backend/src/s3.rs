@@ -23,7 +23,7 @@ use crate::ErrorKind;
 use crate::credentials::S3Credentials;
 use crate::location::{Location, S3Location};
 use crate::open::S3Options;
-use crate::remote::{Answer, Download, Failed, Head, Objects, Page, PutMode, headers, reply};
+use crate::remote::{Answer, Download, Failed, Head, Heard, Objects, Page, PutMode, headers, reply};
 use crate::transfer::{Digests, Request, RequestBody, Response, Transfer, Upload};
 
 use address::Address;
@@ -39,6 +39,7 @@ pub(crate) struct S3 {
     identity: Identity,
     /// Learned when the store says that the bucket is elsewhere.
     address: RwLock<Address>,
+    heard: Heard,
     shown: String,
 }
 
@@ -95,7 +96,7 @@ impl S3 {
         let address = Address::new(location, options)?;
         let identity = Identity::new(credentials, &address, &transfer)?;
         let shown = Location::S3(location.clone()).to_string();
-        Ok(Self { transfer, identity, address: RwLock::new(address), shown })
+        Ok(Self { transfer, identity, address: RwLock::new(address), heard: Heard::default(), shown })
     }
 
     fn address(&self) -> Address {
@@ -119,9 +120,10 @@ impl S3 {
             let signer = self.identity.signer().await?;
             let response = self.send(&call, &signer).await?;
             if response.status().is_success() {
+                self.heard.note();
                 return Ok(Ok(response));
             }
-            let refusal = Refusal::read(response, &call).await;
+            let refusal = Refusal::read(response, &call, &self.heard).await;
             if let Some(region) = refusal.region()
                 && !moved
                 && self.learn(region)

@@ -11,7 +11,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use crate::ErrorKind;
-use crate::remote::{Failed, kind_of_status, retry_after, words};
+use crate::remote::{Failed, Heard, Stranger, kind_of_status, retry_after, words};
 use crate::transfer::Response;
 
 /// What the service allows a request's date to be off.
@@ -32,6 +32,7 @@ pub(super) struct Refusal {
     code: String,
     error: Explanation,
     body: String,
+    stranger: Stranger,
 }
 
 /// What there is to look at, by who we are to the store.
@@ -52,12 +53,12 @@ struct Explanation {
 }
 
 impl Refusal {
-    pub(super) async fn read(response: Response) -> Self {
+    pub(super) async fn read(response: Response, heard: &Heard) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
-        Self::new(status, headers, &response.explanation().await)
+        Self::new(status, headers, &response.explanation().await, heard)
     }
 
-    fn new(status: StatusCode, headers: HeaderMap, body: &str) -> Self {
+    fn new(status: StatusCode, headers: HeaderMap, body: &str, heard: &Heard) -> Self {
         let mut error: Explanation =
             quick_xml::de::from_str(body.trim_start_matches('\u{feff}')).unwrap_or_default();
         let of_header = headers.get("x-ms-error-code").and_then(|value| value.to_str().ok());
@@ -65,7 +66,10 @@ impl Refusal {
             (code, Some(of_header)) if code.is_empty() => of_header.to_owned(),
             (code, _) => code,
         };
-        Self { status, headers, code, error, body: body.to_owned() }
+        if !code.is_empty() {
+            heard.note();
+        }
+        Self { status, headers, code, error, body: body.to_owned(), stranger: heard.stranger() }
     }
 
     /// Whether credentials that were good once would now be better.
@@ -99,6 +103,11 @@ impl Refusal {
         }
     }
 
+    /// Whether what does not know it is not the store.
+    fn is_of_stranger(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND && self.code.is_empty()
+    }
+
     fn kind(&self) -> ErrorKind {
         match self.code.as_str() {
             "BlobNotFound" => ErrorKind::NotFound,
@@ -129,8 +138,8 @@ impl Refusal {
             }
             // Another sort of blob has the name, or another sort of account.
             "InvalidBlobType" | "ResourceTypeMismatch" | "FeatureVersionMismatch" => ErrorKind::Misconfigured,
-            // What stands before the store does not know it, which says nothing of what the store has.
-            _ if self.status == StatusCode::NOT_FOUND => ErrorKind::Unavailable,
+            // It says nothing of what the store has.
+            _ if self.is_of_stranger() => self.stranger.kind,
             // Every code above that has this status is spelled out: the rest is two who do something at one time.
             _ if self.status == StatusCode::CONFLICT => ErrorKind::Unavailable,
             // And what is not met here is no condition of ours.
@@ -162,6 +171,9 @@ impl Refusal {
         };
         if self.is_of_rights() {
             sentence.push_str(&format!("; {}", hint.rights));
+        }
+        if self.is_of_stranger() {
+            sentence.push_str(self.stranger.hint);
         }
         sentence + &words::of_redirect(self.status, &self.headers)
     }

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::ErrorKind;
-use crate::remote::{Failed, kind_of_status, retry_after, words};
+use crate::remote::{Failed, Heard, Stranger, kind_of_status, retry_after, words};
 use crate::transfer::Response;
 
 use super::Call;
@@ -24,6 +24,7 @@ pub(super) struct Refusal {
     is_silent: bool,
     /// What there is to be looked at where a right is missing.
     rights: &'static str,
+    stranger: Stranger,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -35,12 +36,16 @@ struct Explanation {
 }
 
 impl Refusal {
-    pub(super) async fn read(response: Response, call: &Call<'_>) -> Self {
+    pub(super) async fn read(response: Response, call: &Call<'_>, heard: &Heard) -> Self {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.explanation().await;
-        let error = quick_xml::de::from_str(&body).unwrap_or_default();
+        let error: Explanation = quick_xml::de::from_str(&body).unwrap_or_default();
+        if !error.code.is_empty() {
+            heard.note();
+        }
+        let stranger = heard.stranger();
         let is_silent = call.method == Method::HEAD;
-        Self { status, headers, error, body, is_silent, rights: rights(&call.method, call.name) }
+        Self { status, headers, error, body, is_silent, rights: rights(&call.method, call.name), stranger }
     }
 
     /// Where the bucket is, if the refusal is about that.
@@ -82,6 +87,9 @@ impl Refusal {
             why.push_str(&format!("; the store's clock says {date}: set this machine's"));
         }
         why.push_str(&words::of_redirect(self.status, &self.headers));
+        if self.is_of_stranger() {
+            why.push_str(self.stranger.hint);
+        }
         let hint = match self.error.code.as_str() {
             "AccessDenied" => Some(self.rights),
             code => identity.hint(code),
@@ -90,6 +98,11 @@ impl Refusal {
             why.push_str(&format!("; {hint}"));
         }
         Failed::Because { kind, why: why.into(), retry_after: retry_after(&self.headers) }
+    }
+
+    /// Whether what does not know it is not the store.
+    fn is_of_stranger(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND && self.error.code.is_empty() && !self.is_silent
     }
 
     fn kind(&self) -> ErrorKind {
@@ -130,8 +143,8 @@ impl Refusal {
             // What arrived is not what was announced.
             "BadDigest" | "XAmzContentSHA256Mismatch" => ErrorKind::UnusableBody,
             "NotImplemented" => ErrorKind::Unsupported,
-            // What stands before the store does not know it, which says nothing of what the store has.
-            _ if self.status == StatusCode::NOT_FOUND && !self.is_silent => ErrorKind::Unavailable,
+            // It says nothing of what the store has.
+            _ if self.is_of_stranger() => self.stranger.kind,
             // Two who write one name at one time.
             _ if self.status == StatusCode::CONFLICT => ErrorKind::Unavailable,
             _ => kind_of_status(self.status),

@@ -371,8 +371,17 @@ async fn a_platform_that_hands_out_no_token_is_quoted() {
 #[tokio::test]
 async fn a_404_that_is_not_azures_is_no_missing_blob() {
     let page = || (404, "<html><body>404 page not found</body></html>".to_owned());
-    let double = Double::start(vec![page(), page(), page(), page(), page()]);
+    let double = Double::start(vec![page(), page()]);
     let store = at_double(&double);
+    for error in [store.load(&FileName::config(), 1).await.unwrap_err(), store.create().await.unwrap_err()] {
+        assert_eq!(error.kind, ErrorKind::Misconfigured, "{error}");
+        assert!(error.to_string().contains("; check the endpoint"), "{error}");
+    }
+
+    let heard = (404, refused("BlobNotFound", ""));
+    let double = Double::start(vec![heard, page(), page(), page(), page(), page(), page()]);
+    let store = at_double(&double);
+    assert_eq!(store.load(&FileName::config(), 1).await.unwrap_err().kind, ErrorKind::NotFound);
     for error in [
         store.stat(&FileName::config()).await.unwrap_err(),
         store.load(&FileName::config(), 1).await.unwrap_err(),

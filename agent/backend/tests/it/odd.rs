@@ -65,7 +65,9 @@ async fn what_a_list_should_have_been_is_told_in_a_few_words() {
 #[tokio::test]
 async fn a_404_that_is_not_the_stores_is_no_missing_file() {
     for body in ["404 page not found\n", "<html><body><h1>404 page not found</h1></body></html>"] {
-        let (_proxy, store) = answering(Fault::answer(404, body));
+        let (proxy, store) = answering(Fault::s3(404, "NoSuchKey"));
+        store.remove(&pack('a')).await.unwrap();
+        proxy.set(move |_| Some(Fault::answer(404, body)));
         for error in [
             store.stat(&FileName::config()).await.unwrap_err(),
             store.load(&FileName::config(), 1).await.unwrap_err(),
@@ -77,12 +79,25 @@ async fn a_404_that_is_not_the_stores_is_no_missing_file() {
             assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
             let words =
                 "404 Not Found: 404 page not found, which is not the store's word for what is missing";
-            assert!(error.to_string().contains(words), "{error}");
+            assert!(error.to_string().ends_with(words), "{error}");
         }
     }
     let (_proxy, store) = answering(Fault::s3(404, "NoSuchKey"));
     assert_eq!(store.stat(&FileName::config()).await.unwrap_err().kind, ErrorKind::NotFound);
     store.remove(&pack('a')).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_endpoint_where_only_a_stranger_answers_is_not_asked_again() {
+    let (_proxy, store) = answering(Fault::answer(404, "404 page not found\n"));
+    for error in [
+        store.load(&FileName::config(), 1).await.unwrap_err(),
+        store.create().await.unwrap_err(),
+        names(&*store).await.unwrap_err(),
+    ] {
+        assert!(error.is_permanent() && error.kind == ErrorKind::Misconfigured, "{error}");
+        assert!(error.to_string().contains("; check the endpoint"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ fn refusal(status: u16, headers: &[(&'static str, &str)], body: &str) -> Refusal
         .iter()
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
         .collect();
-    Refusal::new(StatusCode::from_u16(status).unwrap(), headers, body)
+    let heard = Heard::default();
+    heard.note();
+    Refusal::new(StatusCode::from_u16(status).unwrap(), headers, body, &heard)
 }
 
 fn body(code: &str, detail: &str) -> String {
