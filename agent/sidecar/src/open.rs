@@ -73,7 +73,8 @@ pub fn open_backend(
 /// Opens a repository with a password as it was given; where no key opens with it, without the end of its line.
 pub fn open_repository(password: &Secret, open: impl Fn(&[u8]) -> Result<Repository>) -> Result<Repository> {
     match (open(password.expose()), without_line_end(password)) {
-        (Err(Error::WrongPassword), Some(shorter)) => open(shorter.expose()),
+        // Beside a key that cannot be used, this is all that is told of a password that fits no other.
+        (Err(Error::WrongPassword | Error::UnusableKey(_)), Some(shorter)) => open(shorter.expose()),
         (opened, _) => opened,
     }
 }

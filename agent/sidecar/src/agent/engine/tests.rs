@@ -253,9 +253,16 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
     for echoed in ["x\n", "x\r\n"] {
         assert_eq!(run_with(echoed).unwrap().outcome, Outcome::Complete, "{echoed:?}");
     }
-    for wrong in ["x\n\n", "x ", "\nx", "X\n"] {
-        assert!(run_with(wrong).unwrap_err().contains("wrong password"), "{wrong:?}");
-    }
+    let check_wrong = || {
+        for wrong in ["x\n\n", "x ", "\nx", "X\n"] {
+            assert!(run_with(wrong).unwrap_err().contains("wrong password"), "{wrong:?}");
+        }
+    };
+    check_wrong();
+    // A key of which nothing is known hides that the password fits no other.
+    fs::write(scene.path("repository/keys").join("0".repeat(64)), b"garbage").unwrap();
+    assert_eq!(run_with("x\n").unwrap().outcome, Outcome::Complete);
+    check_wrong();
     let exact = Scene::new();
     let config = exact.config();
     let newest = |password| job_with(password, &config, |access| access.newest_snapshot().is_ok());
