@@ -100,8 +100,9 @@ impl Error {
             Self::Backend(e) if e.kind == backend::ErrorKind::Full => {
                 "free some space: nothing stored was lost"
             }
-            Self::Backend(e) if e.kind == backend::ErrorKind::PermissionDenied => {
-                "check what the credentials may do in the bucket, or this user in the directory"
+            // What an object store refuses says itself what to look at.
+            Self::Backend(e) if e.kind == backend::ErrorKind::PermissionDenied && is_of_system(e) => {
+                "check what this user may do in the directory"
             }
             Self::Local { source, .. } if is_full(source) => {
                 "free some space there, or use another directory"
@@ -111,7 +112,29 @@ impl Error {
     }
 }
 
+fn is_of_system(error: &backend::Error) -> bool {
+    error.source.as_ref().is_some_and(|source| source.is::<std::io::Error>())
+}
+
 /// Whether a disk of this machine has no room left.
 pub(crate) fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use pillion_backend::{ErrorKind, Operation};
+
+    use super::*;
+
+    #[test]
+    fn only_a_directory_s_refusal_is_told_with_a_hint_about_the_directory() {
+        let hint = |source: Box<dyn std::error::Error + Send + Sync>| {
+            let refused = backend::Error::new(ErrorKind::PermissionDenied, Operation::Load, "config");
+            Error::from(refused.because(source)).hint()
+        };
+        let of_directory = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        assert_eq!(hint(of_directory.into()), Some("check what this user may do in the directory"));
+        assert_eq!(hint("the key is not known; look at AWS_ACCESS_KEY_ID".into()), None);
+    }
 }

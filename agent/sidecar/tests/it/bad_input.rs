@@ -226,7 +226,7 @@ fn who_may_only_read_the_repository_is_told_how() {
         (&["snapshots"][..], "Hint: use --no-lock"),
         (&["check"], "Hint: use --no-lock"),
         (&["restore", "latest", "--target", target], "Hint: use --no-lock"),
-        (&["backup", source.to_str().unwrap()], "Hint: check what the credentials may do"),
+        (&["backup", source.to_str().unwrap()], "Hint: check what this user may do"),
     ] {
         let refused = as_nobody(&scene, arguments);
         check_failure(&refused, 1, "no right to write a lock");
