@@ -213,7 +213,7 @@ impl Access<'_> {
 
     fn pin(&self) -> Result<Pin> {
         let Config { cache_directory, repository, repository_id, .. } = self.config;
-        Pin::read(cache_directory, repository, *repository_id)
+        Pin::read(cache_directory, repository, *repository_id, self.kept.accepted())
     }
 
     /// Opens what is there: with one call, if the last job has opened it already.
@@ -235,6 +235,7 @@ impl Access<'_> {
         let store = self.store(&way);
         let opened = match self.open(&way) {
             Err(Error::NoRepository { .. }) if pin.id().is_none() => {
+                pin.refuse_unknown()?;
                 let creator =
                     Creator { hostname: self.config.host.clone(), username: process.username.clone() };
                 let password = &self.credentials.password;

@@ -1,6 +1,6 @@
 //! What the agent keeps from job to job: its cache, the way to the store, and the opened repository with its key.
 //!
-//! All of it spares work and none of it decides anything: another location, other credentials, or a config in the store
+//! All of it spares work and, but for the IDs that were accepted ([`super::pin`]), none of it decides anything: another location, other credentials, or a config in the store
 //! that is not byte for byte the same, and the repository is opened anew. The index is not kept: it is read from the cache
 //! by the run that needs it. A job takes what it uses, so that one that fails or panics leaves nothing behind.
 
@@ -19,6 +19,8 @@ use crate::agent::config::Config;
 use crate::agent::config::secret::Credentials;
 use crate::open::Connection;
 
+use super::pin::Accepted;
+
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Where a spool is if the cache directory cannot be used.
@@ -27,6 +29,7 @@ pub(super) struct Kept {
     way: Mutex<Option<Way>>,
     /// What the store was asked since somebody took them.
     counts: Arc<Counts>,
+    accepted: Accepted,
 }
 
 #[derive(Debug)]
@@ -78,7 +81,12 @@ impl Way {
 
 impl Kept {
     pub(super) fn new(temporary: PathBuf) -> Self {
-        Self { temporary, cache: Mutex::default(), way: Mutex::default(), counts: Arc::default() }
+        let (cache, way) = (Mutex::default(), Mutex::default());
+        Self { temporary, cache, way, counts: Arc::default(), accepted: Accepted::default() }
+    }
+
+    pub(super) fn accepted(&self) -> &Accepted {
+        &self.accepted
     }
 
     pub(super) fn counts(&self) -> &Arc<Counts> {

@@ -5,12 +5,15 @@
 //! years of snapshots into an empty repository that looks well. That is why a look pins it too, and a run before it
 //! has backed anything up (`a_repository_that_was_only_looked_at_is_pinned`,
 //! `a_repository_whose_first_run_failed_is_pinned`). A pod's cache may be lost with it; the setting `repositoryId` is not,
-//! and stands before what is kept here (`an_id_of_the_settings_counts_before_anything_was_seen`).
+//! and stands before what is kept here (`an_id_of_the_settings_counts_before_anything_was_seen`). Where the directory keeps
+//! nothing, the process does (`what_one_process_has_seen_is_never_made_anew_whatever_becomes_of_the_cache_directory`); and
+//! where what it keeps is shut away, nothing is made (`where_the_pin_is_shut_away_a_repository_is_opened_and_none_made`).
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use pillion_backend::location::Location;
 use pillion_repository::filter;
@@ -32,6 +35,33 @@ struct Content {
     /// IDs by [`key`]: who writes another location into the settings means another repository.
     #[serde(default)]
     repositories: BTreeMap<String, Id>,
+}
+
+/// What this process has accepted, by [`key`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Accepted(Arc<Mutex<BTreeMap<String, Remembered>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Remembered {
+    id: Id,
+    /// Then whoever deletes the file wants it forgotten.
+    is_in_file: bool,
+}
+
+impl Accepted {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Remembered>> {
+        self.0.lock().expect("no thread panics with it")
+    }
+}
+
+/// What is known of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    Known,
+    /// Its directory is none, or has gone.
+    Nowhere,
+    /// Its directory lets nobody in.
+    Denied,
 }
 
 /// Why a job did not get its repository, or ended early.
@@ -68,16 +98,24 @@ pub(super) struct Pin {
     /// What to look at first where another repository is there, or none.
     hint: &'static str,
     content: Content,
+    pub(super) reach: Reach,
+    accepted: Accepted,
     /// The ID that the settings demand.
     demanded: Option<Id>,
 }
 
 impl Pin {
-    /// Reads what is pinned for a location. A file that cannot be read is an error and not "nothing". Where the directory
-    /// cannot be used there is none, and there was none: that it is done without is told when an ID is to be kept.
-    pub(super) fn read(cache_directory: &Path, location: &Location, demanded: Option<Id>) -> Result<Self> {
+    /// Reads what is pinned for a location. A file that cannot be read is an error and not "nothing". That a directory that
+    /// cannot be used is done without is told when an ID is to be kept.
+    pub(super) fn read(
+        cache_directory: &Path,
+        location: &Location,
+        demanded: Option<Id>,
+        accepted: &Accepted,
+    ) -> Result<Self> {
         let path = cache_directory.join(NAME);
         let shown = || path.display().to_string();
+        let mut reach = Reach::Known;
         let content = match file::read_regular(&path, MAX_BYTES) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| {
                 Error::Refused(format!(
@@ -85,8 +123,10 @@ impl Pin {
                     shown()
                 ))
             })?,
-            Err(e) if e.kind() == ErrorKind::NotFound || is_out_of_reach(&path) => Content::default(),
-            Err(e) => return Err(Error::local("read", shown(), e)),
+            Err(e) => {
+                reach = reach_of_unread(&path).ok_or_else(|| Error::local("read", shown(), e))?;
+                Content::default()
+            }
         };
         let hint = match location {
             Location::Local(_) => {
@@ -97,12 +137,38 @@ impl Pin {
                  was done"
             }
         };
-        Ok(Self { location: key(location)?, hint, path, content, demanded })
+        let (location, accepted) = (key(location)?, accepted.clone());
+        // Also once there is a new directory.
+        if reach != Reach::Known
+            && let Some(remembered) = accepted.all().get_mut(&location)
+        {
+            remembered.is_in_file = false;
+        }
+        Ok(Self { location, hint, path, content, reach, accepted, demanded })
     }
 
     /// The ID the repository has to have; `None` where any will do, and none at all.
-    pub(super) fn id(&self) -> Option<&Id> {
-        self.demanded.as_ref().or(self.kept())
+    pub(super) fn id(&self) -> Option<Id> {
+        self.demanded.or_else(|| self.remembered()).or_else(|| self.kept().copied())
+    }
+
+    /// What this process has accepted, unless the file tells, or its being deleted.
+    fn remembered(&self) -> Option<Id> {
+        let remembered = *self.accepted.all().get(&self.location)?;
+        (!remembered.is_in_file).then_some(remembered.id)
+    }
+
+    /// Refuses to make a repository where there may have been one that is pinned.
+    pub(super) fn refuse_unknown(&self) -> Result<()> {
+        if self.reach != Reach::Denied {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "there is no repository at {}, and {}, which tells whether there was one, is in a directory that lets this \
+             user not in: none is made; let the user in, set another cacheDir, or make one with `pillion init`",
+            self.location,
+            self.path.display(),
+        )))
     }
 
     fn kept(&self) -> Option<&Id> {
@@ -112,15 +178,21 @@ impl Pin {
     /// Passes on what was opened if it is what it has to be. It is kept from now on.
     pub(super) fn accept(&mut self, opened: Result<Repository>) -> Result<Repository, Refusal> {
         let opened = match self.id() {
-            Some(id) => self.compare(opened, id)?,
+            Some(id) => self.compare(opened, &id)?,
             None => opened?,
         };
-        if self.kept() != Some(&opened.config.id)
-            // Not to back up because of it would be worse.
-            && let Err(error) = self.keep(opened.config.id)
-        {
-            tracing::warn!(%error, "the repository's ID could not be remembered: a lost one would be made anew");
+        let id = opened.config.id;
+        let mut is_in_file = self.kept() == Some(&id);
+        if !is_in_file {
+            match self.keep(id) {
+                Ok(()) => is_in_file = true,
+                // Not to back up because of it would be worse.
+                Err(error) => tracing::warn!(
+                    %error, "the repository's ID could not be kept: after a restart, a lost one would be made anew"
+                ),
+            }
         }
+        self.accepted.all().insert(self.location.clone(), Remembered { id, is_in_file });
         Ok(opened)
     }
 
@@ -130,6 +202,9 @@ impl Pin {
             let why_and_how = match self.demanded {
                 Some(_) => {
                     format!("the setting repositoryId names {shown}; {meant}, change or remove the setting")
+                }
+                None if self.remembered().is_some() => {
+                    format!("this agent's snapshots are in {shown}; {meant}, restart the agent")
                 }
                 None => {
                     format!("this agent's snapshots are in {shown}; {meant}, delete {}", self.path.display())
@@ -165,10 +240,14 @@ impl Pin {
     }
 }
 
-/// Whether the directory of a file is none, or lets nobody in. Any other error may pass.
-fn is_out_of_reach(path: &Path) -> bool {
-    let looked = std::fs::symlink_metadata(path);
-    looked.is_err_and(|e| matches!(e.kind(), ErrorKind::NotADirectory | ErrorKind::PermissionDenied))
+/// What is known of a file that could not be read; `None` where it is there, or nothing is known that will not pass.
+fn reach_of_unread(path: &Path) -> Option<Reach> {
+    match std::fs::symlink_metadata(path).map_err(|e| e.kind()) {
+        Err(ErrorKind::NotFound) if path.parent().is_some_and(Path::is_dir) => Some(Reach::Known),
+        Err(ErrorKind::NotFound | ErrorKind::NotADirectory) => Some(Reach::Nowhere),
+        Err(ErrorKind::PermissionDenied) => Some(Reach::Denied),
+        _ => None,
+    }
 }
 
 /// A location as one name, however it was written: `/r/` and `/x/../r` are `/r`. A link on the way is not followed, since

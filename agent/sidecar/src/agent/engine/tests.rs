@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use pillion_backend::location::Location;
 
+use super::pin::{Accepted, Reach};
 use super::*;
 use crate::agent::config::raw::Raw;
 use crate::agent::queue::Queued;
@@ -276,15 +277,17 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
 #[test]
 fn however_a_location_is_written_it_has_one_pin() {
     let directory = tempfile::tempdir().unwrap();
-    let pin_of = |text: &str| Pin::read(directory.path(), &Location::parse(text).unwrap(), None).unwrap();
+    let pin_of = |text: &str| {
+        Pin::read(directory.path(), &Location::parse(text).unwrap(), None, &Accepted::default()).unwrap()
+    };
     let id = pillion_repository::format::id::Id::of(b"x");
     pin_of("/x/r").keep(id).unwrap();
     for same in ["/x/r/", "//x/./r", "/x/y/../r", "local:/x/r"] {
-        assert_eq!(pin_of(same).id(), Some(&id), "{same}");
+        assert_eq!(pin_of(same).id(), Some(id), "{same}");
     }
     let here = std::env::current_dir().unwrap();
     pin_of("here/r").keep(id).unwrap();
-    assert_eq!(pin_of(&format!("{}/here/r/", here.display())).id(), Some(&id));
+    assert_eq!(pin_of(&format!("{}/here/r/", here.display())).id(), Some(id));
     assert_eq!(pin_of("/x/s").id(), None);
 }
 
@@ -313,6 +316,79 @@ fn a_cache_directory_that_is_none_is_done_without_and_the_settings_pin_alone() {
 }
 
 #[test]
+fn what_one_process_has_seen_is_never_made_anew_whatever_becomes_of_the_cache_directory() {
+    let break_cache: [fn(&Scene); 3] = [
+        |scene| fs::write(scene.path("cache"), b"a file").unwrap(),
+        |scene| {
+            fs::rename(scene.path("cache"), scene.path("away")).unwrap();
+            fs::write(scene.path("cache"), b"a file").unwrap();
+        },
+        |scene| fs::rename(scene.path("cache"), scene.path("away")).unwrap(),
+    ];
+    for (number, break_cache) in break_cache.into_iter().enumerate() {
+        let scene = Scene::new();
+        // It is of no use from the beginning, or breaks while the agent lives.
+        if number == 0 {
+            break_cache(&scene);
+        }
+        scene.job(|access| {
+            let environment = Environment::default();
+            let back_up =
+                || access.back_up(&Process::current(&environment), &environment, &Progress::default());
+            assert_eq!(back_up().unwrap().outcome, Outcome::Complete);
+            if number > 0 {
+                break_cache(&scene);
+            }
+            fs::rename(scene.path("repository"), scene.path("moved")).unwrap();
+            for refusal in [back_up().unwrap_err(), access.newest_snapshot().unwrap_err()] {
+                let end = RunEnd::from(refusal);
+                assert_eq!(end.outcome, Outcome::RepositoryReplaced, "{number}: {end:?}");
+                assert!(
+                    end.message.ends_with("to begin a new one there, restart the agent"),
+                    "{}",
+                    end.message
+                );
+            }
+            assert!(!scene.path("repository").exists());
+            fs::rename(scene.path("moved"), scene.path("repository")).unwrap();
+            assert_eq!(back_up().unwrap().outcome, Outcome::Complete);
+        });
+    }
+}
+
+#[test]
+fn the_file_that_is_named_can_be_deleted_while_the_agent_lives() {
+    let scene = Scene::new();
+    scene.job(|access| {
+        let environment = Environment::default();
+        let back_up = || access.back_up(&Process::current(&environment), &environment, &Progress::default());
+        back_up().unwrap();
+        fs::remove_dir_all(scene.path("repository")).unwrap();
+        back_up().unwrap_err();
+        fs::remove_file(scene.path("cache/agent.json")).unwrap();
+        assert_eq!(back_up().unwrap().outcome, Outcome::Complete);
+    });
+}
+
+#[test]
+fn where_the_pin_is_shut_away_a_repository_is_opened_and_none_made() {
+    let scene = Scene::new();
+    let process = Process::current(&Environment::default());
+    // The one who runs a test may be let in everywhere.
+    let open_or_init = |access: &Access<'_>| {
+        let mut pin = access.pin().unwrap();
+        pin.reach = Reach::Denied;
+        access.open_or_init(&mut pin, &process).map(drop)
+    };
+    let refused = RunEnd::from(scene.job(open_or_init).unwrap_err());
+    assert_eq!(refused.outcome, Outcome::Failed);
+    assert!(refused.message.contains("lets this user not in: none is made"), "{}", refused.message);
+    assert!(!scene.path("repository").exists());
+    scene.run();
+    scene.job(open_or_init).unwrap();
+}
+
+#[test]
 fn a_pin_that_is_there_and_cannot_be_read_is_told_and_nothing_is_made() {
     let scene = Scene::new();
     fs::create_dir_all(scene.path("cache/agent.json")).unwrap();
@@ -332,7 +408,9 @@ fn what_is_to_be_looked_at_first_is_of_the_kind_of_the_location() {
         ("azure:container:/", "bucket, prefix and credentials"),
         ("b2:bucket-1:/", "bucket, prefix and credentials"),
     ] {
-        let mut pin = Pin::read(directory.path(), &Location::parse(location).unwrap(), Some(id)).unwrap();
+        let mut pin =
+            Pin::read(directory.path(), &Location::parse(location).unwrap(), Some(id), &Accepted::default())
+                .unwrap();
         let gone = Error::NoRepository { location: location.to_owned(), why: None };
         let end = RunEnd::from(pin.accept(Err(gone)).unwrap_err());
         assert!(end.hint.as_ref().unwrap().contains(words), "{location}: {end:?}");
