@@ -215,6 +215,8 @@ fn a_pause_lasts_over_a_restart_and_a_taken_port_and_broken_settings_are_told() 
     again.wait_for("cannot listen; trying again");
     std::fs::write(&config, "sources: [").unwrap();
     let socket = scene.path("cache/control.sock");
+    // It is opened after the one that cannot be.
+    wait_until(|| UnixStream::connect(&socket).is_ok());
     let status = || ask(UnixStream::connect(&socket).unwrap(), "GET /v1/status", &[]).json();
     wait_until(|| status()["settings"]["refused"] == 1);
     let status = status();
