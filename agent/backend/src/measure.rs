@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,21 +32,37 @@ pub struct Count {
 
 /// The counts, shared with whoever shows them.
 #[derive(Debug, Default)]
-pub struct Counts(Mutex<BTreeMap<Asked, Count>>);
+pub struct Counts {
+    ended: Mutex<BTreeMap<Asked, Count>>,
+    under_way: AtomicU64,
+}
 
 impl Counts {
     pub fn all(&self) -> BTreeMap<Asked, Count> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The counts so far, which begin anew.
     #[must_use]
     pub fn take(&self) -> Self {
-        Self(Mutex::new(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))))
+        let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        Self { ended: Mutex::new(ended), under_way: AtomicU64::new(0) }
+    }
+
+    /// Calls that have not ended yet, those about locks aside: a lock is kept by itself, whatever a job does.
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    fn begin(self: &Arc<Self>, (_, kind): Asked) -> Option<UnderWay> {
+        (kind != Some(FileKind::Lock)).then(|| {
+            self.under_way.fetch_add(1, Ordering::Relaxed);
+            UnderWay(Arc::clone(self))
+        })
     }
 
     fn add(&self, asked: Asked, began: Instant, result: Result<u64, ErrorKind>) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(asked).or_default();
         count.calls += 1;
         count.time += began.elapsed();
@@ -53,6 +70,15 @@ impl Counts {
             Ok(bytes) => count.bytes += bytes,
             Err(kind) => *count.errors.entry(kind).or_default() += 1,
         }
+    }
+}
+
+/// A call that has not ended; also one that is dropped has.
+struct UnderWay(Arc<Counts>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -91,6 +117,7 @@ impl<B: Backend> Measured<B> {
         call: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
         let began = Instant::now();
+        let _under_way = self.counts.begin(asked);
         let result = call.await;
         self.counts.add(asked, began, result.as_ref().map(bytes).map_err(|error| error.kind));
         result
@@ -152,6 +179,7 @@ impl<B: Backend> Backend for Measured<B> {
         let listed =
             stream::unfold(Some((self.inner.list(kind), Instant::now())), move |listing| async move {
                 let (mut entries, began) = listing?;
+                let _under_way = self.counts.begin(asked);
                 match entries.next().await {
                     Some(Ok(entry)) => Some((Ok(entry), Some((entries, began)))),
                     Some(Err(error)) => {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pillion_backend::{Body, FileKind};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Reporter};
@@ -76,6 +77,25 @@ pub struct Options {
     /// How long to wait for somebody else's lock to go.
     pub retry_for: Duration,
     pub timing: Timing,
+    /// For whoever may have to give up the job.
+    pub given_up: GivenUp,
+}
+
+/// Has the lock go although its job does not end: a thread of it may hang in the system for good.
+#[derive(Clone, Debug, Default)]
+pub struct GivenUp {
+    asked: CancellationToken,
+    refreshers: TaskTracker,
+}
+
+impl GivenUp {
+    /// From here on the job writes nothing any more, whenever its threads return, and its lock is removed. Waits for that
+    /// no longer than `patience`.
+    pub async fn give_up(&self, patience: Duration) {
+        self.asked.cancel();
+        self.refreshers.close();
+        let _it_grows_stale_otherwise = tokio::time::timeout(patience, self.refreshers.wait()).await;
+    }
 }
 
 /// A held lock. Dropping it removes its file as well as it can; [`Lock::release`] says how that went.
@@ -333,7 +353,8 @@ impl Lock {
             options.clone(),
             Arc::clone(&self.shared),
         );
-        self.refresher = Some(self.store.runtime().spawn(task));
+        let tracked = options.given_up.refreshers.track_future(task);
+        self.refresher = Some(self.store.runtime().spawn(tracked));
     }
 }
 

@@ -8,8 +8,10 @@
 pub mod command;
 pub mod config;
 pub mod engine;
+mod farewell;
 pub mod history;
 pub mod http;
+mod orphans;
 pub mod preflight;
 pub mod queue;
 pub mod record;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +37,8 @@ use crate::environment::Environment;
 use crate::telemetry;
 use command::{Accepted, Command, Handle, Refused, Reply};
 use config::secret::{self, Credentials};
-use config::{Config, Jitter, Loaded, Source};
+use config::{Config, DEFAULT_TERMINATION_LOG, Jitter, Loaded, Source};
+use farewell::LastDeed;
 use history::{History, Pause};
 use queue::{Queue, Queued};
 use record::{Kind, Outcome, RunEnd, RunRecord};
@@ -111,6 +114,8 @@ pub struct Agent<E, C> {
     handle: Handle,
     commands: mpsc::Receiver<Command>,
     state: watch::Sender<Arc<State>>,
+    /// Tells that somebody wants the settings looked at.
+    hangup: Arc<Notify>,
 }
 
 impl<E: Engine, C: Clock> Agent<E, C> {
@@ -142,7 +147,14 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             handle,
             commands,
             state,
+            hangup: Arc::default(),
         }
+    }
+
+    /// An agent that looks at its settings at once when it is told so.
+    #[must_use]
+    pub fn woken_by(self, hangup: Arc<Notify>) -> Self {
+        Self { hangup, ..self }
     }
 
     /// The way in from outside.
@@ -152,6 +164,8 @@ impl<E: Engine, C: Clock> Agent<E, C> {
 
     /// Serves until `stop`; then the run under way is cancelled and waited for.
     pub async fn serve(mut self, stop: CancellationToken) {
+        let orphans = orphans::adopt();
+        tokio::pin!(orphans);
         while !stop.is_cancelled() {
             self.reload();
             self.queue_what_is_due();
@@ -163,16 +177,31 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 ended = ended(&mut self.job) => self.job_ended(ended),
                 Some(command) = self.commands.recv() => self.obey(command),
                 () = tokio::time::sleep(wait) => {}
+                () = self.hangup.notified() => tracing::info!("told to look at the settings"),
+                () = &mut orphans => {}
             }
         }
         self.commands.close();
+        let running = self.job.as_ref().and_then(Job::running);
         if self.job.is_some() {
             tracing::info!("stopping: waiting for the run under way");
+            self.take_leave(running.as_ref().map_or(LastDeed::Look, LastDeed::Stopping));
             let ended = ended(&mut self.job).await;
             self.job_ended(ended);
         }
+        let record = self.history.runs().next_back().cloned();
+        match record.filter(|record| running.is_some_and(|run| run.queued.number == record.number)) {
+            Some(record) => self.take_leave(LastDeed::Ended(&record)),
+            None => self.take_leave(LastDeed::Idle),
+        }
         self.publish();
         tracing::info!("stopped");
+    }
+
+    fn take_leave(&self, deed: LastDeed<'_>) {
+        let file =
+            self.config.as_ref().map_or(DEFAULT_TERMINATION_LOG.as_ref(), |config| &*config.termination_log);
+        farewell::write(file, &farewell::words(deed, self.newest_snapshot_at, self.clock.now()));
     }
 
     /// Takes over changed settings. Bad ones are told, and the last good ones go on.

@@ -44,9 +44,14 @@ pub fn set() {
 }
 
 /// Whether the system was asked to start its loader, and that to load us: our arguments would be taken for the loader's.
-fn is_loader(program: &Path) -> bool {
+pub(crate) fn is_loader(program: &Path) -> bool {
     let name = program.file_name().unwrap_or_default().as_encoded_bytes();
     name.starts_with(b"ld-") || name.starts_with(b"ld.")
+}
+
+/// Gives a program of ours that is started with an environment of its own the settings that we have, or ours.
+pub fn settle(command: &mut Command) {
+    command.env(VARIABLE, env::var_os(VARIABLE).unwrap_or_else(|| SETTINGS.into())).env(STARTED_AGAIN, "1");
 }
 
 /// Another program that we start is none of ours to settle.

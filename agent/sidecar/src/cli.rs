@@ -41,6 +41,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::environment::Environment;
+use crate::{allocator, restart};
 use failure::{Exit, Failure};
 use password::Prompt;
 use session::Session;
@@ -101,10 +102,17 @@ pub enum Command {
     Version,
 }
 
-/// The whole process: reads arguments and environment, runs the command, prints how it failed.
+/// The whole process: starts again as it has to be, reads arguments and environment, runs the command, prints how it failed.
 pub fn main() -> ExitCode {
-    let environment = Environment::of_process();
-    let exit = match Cli::try_parse() {
+    let parsed = Cli::try_parse();
+    let environment = match &parsed {
+        Ok(Cli { command: Command::Agent(options), .. }) if !options.check_config => restart::environment(),
+        _ => {
+            allocator::set();
+            Environment::of_process()
+        }
+    };
+    let exit = match parsed {
         Ok(cli) => {
             let style = cli.global.style();
             match run(cli, &environment) {

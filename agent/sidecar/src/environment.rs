@@ -2,22 +2,49 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use pillion_backend::secret::Secret;
+use zeroize::Zeroizing;
 
-/// The variables as they were when the process began. Values are never shown: some are passwords.
+/// The variables as they were when the process began. Values are never shown, and overwritten when dropped: some are
+/// passwords.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+pub struct Environment {
+    variables: BTreeMap<OsString, Zeroizing<Vec<u8>>>,
+    exposed: Option<String>,
+}
 
 impl Environment {
     pub fn of_process() -> Self {
-        Self(std::env::vars_os().collect())
+        std::env::vars_os().collect()
+    }
+
+    /// The same, known to be readable in what the system shows of the process, and why it has to be.
+    #[must_use]
+    pub fn readable_by_others(self, why: &str) -> Self {
+        Self { exposed: Some(why.to_owned()), ..self }
+    }
+
+    /// Why others can read these variables, where that was to be prevented.
+    pub fn exposed(&self) -> Option<&str> {
+        self.exposed.as_deref()
+    }
+
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&OsStr, &[u8])> {
+        self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_slice()))
+    }
+
+    /// What they take where they are written as `NAME=VALUE`, each with an end.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.variables().map(|(name, value)| name.len() + value.len() + 2).sum()
     }
 
     /// The value as raw bytes, for passwords and paths. An empty value counts as none, as restic has it.
     pub fn raw(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+        let value = self.variables.get(OsStr::new(name)).map(|value| OsStr::from_bytes(value));
+        value.filter(|value| !value.is_empty())
     }
 
     /// The value as a secret.
@@ -49,28 +76,31 @@ impl Environment {
     #[must_use]
     pub fn with_other_prefix(&self, prefix: &str, other: &str) -> Self {
         let name_of = |name: &OsString| name.to_str().unwrap_or_default().to_owned();
-        let kept = self.0.iter().filter(|(name, _)| !name_of(name).starts_with(prefix));
-        let renamed = self.0.iter().filter_map(|(name, value)| {
+        let kept = self.variables.iter().filter(|(name, _)| !name_of(name).starts_with(prefix));
+        let renamed = self.variables.iter().filter_map(|(name, value)| {
             let rest = name_of(name).strip_prefix(other)?.to_owned();
             Some((OsString::from(format!("{prefix}{rest}")), value.clone()))
         });
-        Self(kept.map(|(name, value)| (name.clone(), value.clone())).chain(renamed).collect())
+        let variables = kept.map(|(name, value)| (name.clone(), value.clone())).chain(renamed).collect();
+        Self { variables, exposed: self.exposed.clone() }
     }
 
     /// The names that begin with `prefix`, in order.
     pub fn names_with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        self.0.keys().filter_map(|name| name.to_str()).filter(move |name| name.starts_with(prefix))
+        self.variables.keys().filter_map(|name| name.to_str()).filter(move |name| name.starts_with(prefix))
     }
 }
 
 impl<N: Into<OsString>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        let own = |value: V| Zeroizing::new(value.into().into_vec());
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), own(value))).collect();
+        Self { variables, exposed: None }
     }
 }
 
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.variables.keys()).finish()
     }
 }

@@ -17,6 +17,7 @@ pub mod file;
 pub mod open;
 pub mod patterns;
 pub mod process;
+pub mod restart;
 pub mod setting;
 pub mod telemetry;
 

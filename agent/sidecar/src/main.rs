@@ -3,6 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    pillion::allocator::set();
     pillion::cli::main()
 }

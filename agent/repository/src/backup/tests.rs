@@ -156,7 +156,13 @@ fn lock_options() -> lock::Options {
     };
     let timing =
         lock::Timing { settle: std::time::Duration::ZERO, unreadable: Vec::new(), ..Default::default() };
-    lock::Options { holder, mode: lock::Mode::Shared, retry_for: std::time::Duration::ZERO, timing }
+    lock::Options {
+        holder,
+        mode: lock::Mode::Shared,
+        retry_for: std::time::Duration::ZERO,
+        timing,
+        given_up: lock::GivenUp::default(),
+    }
 }
 
 fn backup_to(backend: impl Backend, options: &Options, reporter: &dyn Reporter) -> Result<Report> {

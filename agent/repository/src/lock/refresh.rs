@@ -26,6 +26,7 @@ pub(super) async fn keep(
     loop {
         tokio::select! {
             () = shared.released.cancelled() => return,
+            () = options.given_up.asked.cancelled() => return give_up(&*backend, &shared).await,
             () = tokio::time::sleep(TICK.min(timing.refresh)) => {}
         }
         let since = |then: SystemTime| SystemTime::now().duration_since(then).unwrap_or_default();
@@ -48,6 +49,14 @@ pub(super) async fn keep(
             Err(_) => return lose(&shared, "the store did not answer in time"),
         }
     }
+}
+
+/// The job is cut off from the store before others may take the lock; whoever returns later has nothing to remove.
+async fn give_up(backend: &dyn Backend, shared: &Shared) {
+    lose(shared, "the job was given up");
+    shared.released.cancel();
+    let current = *shared.current.lock().expect("no thread panics with it");
+    let _best_effort = backend.remove(&file_name(FileKind::Lock, &current)).await;
 }
 
 fn lose(shared: &Shared, why: &str) {

@@ -45,7 +45,7 @@ fn options(mode: Mode) -> Options {
         lost_after: milliseconds(200),
         retry: (milliseconds(1), milliseconds(2)),
     };
-    Options { holder, mode, retry_for: Duration::ZERO, timing }
+    Options { holder, mode, retry_for: Duration::ZERO, timing, given_up: GivenUp::default() }
 }
 
 #[test]
@@ -135,4 +135,25 @@ fn nothing_is_written_while_a_lock_is_too_old() {
     let refused = guarded.save(&file(b"old"), Body::from(b"old".to_vec()));
     assert!(matches!(lock.explain(refused), Err(Error::LockLost(_))));
     assert!(fixture.repository.store.stat(&file(b"old")).is_err());
+}
+
+#[test]
+fn a_job_that_was_given_up_has_no_lock_and_writes_nothing() {
+    let fixture = Fixture::new();
+    let options = options(Mode::Shared);
+    let lock = Lock::acquire(&fixture.repository, &options).unwrap();
+    let writing = fixture.repository.store.with_cancel(lock.valid_token().clone());
+    assert_eq!(fixture.locks().len(), 1);
+    fixture.repository.store.runtime().block_on(options.given_up.give_up(Duration::from_secs(60)));
+    assert_eq!(fixture.locks(), []);
+    let file = file_name(FileKind::Pack, &Id::of(b"x"));
+    assert!(matches!(writing.save(&file, Body::from(b"x".to_vec())), Err(Error::Cancelled)));
+    assert!(lock.lost().unwrap().to_string().contains("given up"));
+    lock.release().unwrap();
+}
+
+#[test]
+fn a_job_without_a_lock_is_given_up_at_once() {
+    let fixture = Fixture::new();
+    fixture.repository.store.runtime().block_on(GivenUp::default().give_up(Duration::MAX));
 }

@@ -118,7 +118,13 @@ pub(crate) fn lock_options() -> lock::Options {
         gid: 0,
     };
     let timing = lock::Timing { settle: Duration::ZERO, ..Default::default() };
-    lock::Options { holder, mode: lock::Mode::Shared, retry_for: Duration::ZERO, timing }
+    lock::Options {
+        holder,
+        mode: lock::Mode::Shared,
+        retry_for: Duration::ZERO,
+        timing,
+        given_up: lock::GivenUp::default(),
+    }
 }
 
 pub(crate) fn try_backup(repository: &Repository, options: &Options) -> Result<Report> {

@@ -11,6 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ pub const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/pillion";
 /// Packs of the usual size take at most 0.25 GB of it. The rest holds the index and the trees of about a million files.
 const USUAL_CACHE_BYTES: u64 = 512 << 20;
 const DEFAULT_CREDENTIALS_DIRECTORY: &str = "/etc/pillion/credentials";
+/// Twice as long as a store that is away is asked for, so that it is never taken for a source that hangs.
+const DEFAULT_STALL: Duration = Duration::from_secs(30 * 60);
+/// Where Kubernetes looks for the last words of a container.
+pub const DEFAULT_TERMINATION_LOG: &str = "/dev/termination-log";
 const DEFAULT_RETRY_LOCK: Duration = Duration::from_secs(10 * 60);
 const DEFAULT_RETRY_MIN: Duration = Duration::from_secs(30);
 const DEFAULT_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
@@ -64,6 +69,12 @@ pub struct Config {
     pub compression: Compression,
     pub pack_size: PackSize,
     pub http: Http,
+    /// Of a whole run.
+    pub run_timeout: Bound,
+    /// Of a run in which nothing moves.
+    pub stall_timeout: Bound,
+    /// Where the last words go, if there is such a file.
+    pub termination_log: PathBuf,
     pub log: Log,
 }
 
@@ -85,6 +96,19 @@ pub enum Jitter {
     #[default]
     Off,
     Auto,
+}
+
+/// How long something may take, if there is a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound(pub Option<Duration>);
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(limit) => f.write_str(&duration::format(limit)),
+            None => f.write_str("off"),
+        }
+    }
 }
 
 /// How long a failed run waits for its next try: doubling from `min` to `max`.
@@ -170,6 +194,9 @@ impl Config {
             instance: raw.instance,
         };
         let http = Http::resolve(&mut read, http, &cache_directory);
+        let run_timeout = read.optional("runTimeout", raw.run_timeout, parse_bound);
+        let stall_timeout = read.optional("stallTimeout", raw.stall_timeout, parse_bound);
+        let termination_log = read.optional("terminationLog", raw.termination_log, absolute_path);
         let level = read.optional("logLevel", raw.log_level, str::parse);
         let format = read.optional("logFormat", raw.log_format, str::parse);
         let (repository, connection) = store?;
@@ -192,6 +219,9 @@ impl Config {
             compression: compression.unwrap_or_default(),
             pack_size,
             http,
+            run_timeout: run_timeout.unwrap_or(Bound(None)),
+            stall_timeout: stall_timeout.unwrap_or(Bound(Some(DEFAULT_STALL))),
+            termination_log: termination_log.unwrap_or_else(|| DEFAULT_TERMINATION_LOG.into()),
             log: Log { level: level.unwrap_or_default(), format: format.unwrap_or_default() },
         })
     }
@@ -319,6 +349,16 @@ fn parse_cache_size(text: &str, pack_size: PackSize) -> Result<u64, String> {
             pack_size.mebibytes(),
             least.div_ceil(1 << 20)
         )),
+    }
+}
+
+fn parse_bound(text: &str) -> Result<Bound, String> {
+    match text {
+        "off" => Ok(Bound(None)),
+        _ => match duration::parse(text).map_err(|problem| format!("{problem}, or off"))? {
+            limit if limit < Duration::from_secs(1) => Err("must be at least 1s, or off".to_owned()),
+            limit => Ok(Bound(Some(limit))),
+        },
     }
 }
 

@@ -12,6 +12,7 @@ mod pin;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use pillion_backend::retry::Hook;
 use pillion_repository::backup::{self, Mounts, Parent, Report, Source, SourcePaths};
-use pillion_repository::event::{Progress, Reporter};
+use pillion_repository::event::Progress;
 use pillion_repository::format::snapshot::Snapshot;
 use pillion_repository::lock::{self, Holder};
 use pillion_repository::repository::{self, Creator, Repository, Settings};
@@ -43,6 +44,7 @@ use crate::process::Process;
 use faults::Faults;
 use kept::{Kept, Way};
 use pin::{Pin, Refusal};
+use watch::{Limits, Stuck, Watch};
 
 /// Longer than making a repository takes anybody.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -51,12 +53,35 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub struct Resident {
     environment: Environment,
     kept: Arc<Kept>,
+    stuck: Stuck,
+    source_paths: SourcePaths,
 }
 
 impl Resident {
     pub fn new(environment: Environment) -> Self {
         let kept = Arc::new(Kept::new(environment.temporary_directory()));
-        Self { environment, kept }
+        Self { environment, kept, stuck: Stuck::default(), source_paths: SourcePaths::WithoutLinks }
+    }
+
+    /// Does a job of these settings, which is watched: it ends, whatever its sources do.
+    async fn watched<T: Send + 'static>(
+        &self,
+        config: &Arc<Config>,
+        progress: Arc<Progress>,
+        cancel: CancellationToken,
+        work: impl FnOnce(&Kept, &Config, &Watch, CancellationToken, Handle) -> Result<T, RunEnd> + Send + 'static,
+    ) -> Result<T, RunEnd> {
+        if let Some(refusal) = self.stuck.refusal(&config.sources) {
+            return Err(refusal);
+        }
+        let watch = Watch::new(config, self.kept.counts(), progress);
+        // The watch ends this job alone.
+        let cancel = cancel.child_token();
+        let (kept, its, token) = (Arc::clone(&self.kept), Arc::clone(config), cancel.clone());
+        let (seen, runtime) = (Arc::clone(&watch), Handle::current());
+        let work = move || work(&kept, &its, &seen, token, runtime);
+        let limits = Limits::of(config);
+        watch::over(work, (&watch, limits), cancel, &config.sources, &self.stuck).await
     }
 }
 
@@ -67,33 +92,25 @@ impl Engine for Resident {
         credentials: Credentials,
         cancel: CancellationToken,
     ) -> Result<Option<DateTime<Utc>>, RunEnd> {
-        let runtime = Handle::current();
-        let kept = Arc::clone(&self.kept);
-        let look = move || {
-            let (config, credentials) = (&config, &credentials);
-            Access { config, credentials, cancel, runtime, kept: &kept }.newest_snapshot()
+        let look = move |kept: &Kept, config: &Config, watch: &Watch, cancel, runtime| {
+            let access = Access { config, credentials: &credentials, cancel, runtime, kept, watch };
+            Ok(access.newest_snapshot()?)
         };
-        Ok(on_thread(look).await??)
+        self.watched(&config, Arc::default(), cancel, look).await
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
         let process = Process::current(&self.environment);
-        let (environment, kept) = (self.environment.clone(), Arc::clone(&self.kept));
-        let runtime = Handle::current();
-        let run = move || {
-            let RunRequest { config, credentials, progress, .. } = &request;
-            let access = Access { config, credentials, cancel, runtime, kept: &kept };
-            let ended = access.back_up(&process, &environment, progress);
-            ended.unwrap_or_else(RunEnd::from)
+        let (environment, source_paths) = (self.environment.clone(), self.source_paths.clone());
+        let RunRequest { config, credentials, progress, .. } = request;
+        let its = Arc::clone(&progress);
+        let run = move |kept: &Kept, config: &Config, watch: &Watch, cancel, runtime| {
+            let access = Access { config, credentials: &credentials, cancel, runtime, kept, watch };
+            let options = access.options(&process, &environment)?;
+            Ok(access.back_up_as(&backup::Options { source_paths, ..options }, &process, &its)?)
         };
-        on_thread(run).await.unwrap_or_else(RunEnd::from)
+        self.watched(&config, progress, cancel, run).await.unwrap_or_else(|end| end)
     }
-}
-
-/// Runs what blocks. A panic becomes an error.
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Error::Refused(format!("a bug ended the run: {e}")))
 }
 
 /// The way to the repository, for one job.
@@ -103,6 +120,7 @@ struct Access<'a> {
     cancel: CancellationToken,
     runtime: Handle,
     kept: &'a Kept,
+    watch: &'a Watch,
 }
 
 impl Access<'_> {
@@ -148,6 +166,7 @@ impl Access<'_> {
         !listed.is_empty() && others.iter().all(|source| source::open_without_links(&bytes(source)).is_err())
     }
 
+    #[cfg(test)]
     fn back_up(
         &self,
         process: &Process,
@@ -178,7 +197,8 @@ impl Access<'_> {
         self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let repository = self.open_or_init(&mut pin, process)?;
         let faults = Faults::default();
-        let report = backup::backup(&repository, options, &faults as &dyn Reporter, progress);
+        let reporter = self.watch.listen(&faults);
+        let report = backup::backup(&repository, options, &reporter, progress);
         Ok(end(&report?, &faults))
     }
 
@@ -304,6 +324,7 @@ impl Access<'_> {
                 mode: lock::Mode::Shared,
                 retry_for: config.retry_lock,
                 timing: lock::Timing::default(),
+                given_up: self.watch.given_up.clone(),
             }),
         })
     }

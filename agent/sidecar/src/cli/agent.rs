@@ -166,25 +166,34 @@ pub fn serve<E: Engine>(
     telemetry::start(log.level, log.format);
     // A neighbour with our user ID can then neither trace us nor read our memory. A kernel that refuses is no reason
     // not to back up.
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-    {
-        tracing::warn!(%error, "the process stays open to tracing by its own user");
-    }
-    runtime()?.block_on(async {
-        let stop = signal::listen().map_err(|e| Failure::new(format!("listen for signals: {e}")))?;
+    let closed = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        // Before anything is logged: a log that nobody reads any more must not be the end.
+        let signals =
+            signal::listen_resident().map_err(|e| Failure::new(format!("listen for signals: {e}")))?;
+        if let Err(error) = closed {
+            tracing::warn!(%error, "the process stays open to tracing by its own user");
+        }
+        if let Some(why) = environment.exposed() {
+            tracing::warn!(why, "what the environment holds stays readable in /proc, as /proc/PID/environ");
+        }
         let source = Source::new(global.as_settings(), environment, file);
         let agent = Agent::new(Arc::new(engine), SystemClock, source, environment.clone());
         let stop_serving = CancellationToken::new();
         // Without a way in it still backs up.
         let server = Server::start(agent.handle(), stop_serving.clone())
             .inspect_err(|error| tracing::error!(%error, "nobody can ask this agent anything"));
-        agent.serve(stop).await;
+        agent.woken_by(signals.hangup).serve(signals.stop).await;
         stop_serving.cancel();
         if let Ok(server) = server {
             server.join();
         }
         Ok(())
-    })
+    });
+    // A thread that hangs in the kernel is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 #[cfg(test)]

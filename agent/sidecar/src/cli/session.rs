@@ -170,6 +170,7 @@ impl<'a> Session<'a> {
             mode: lock::Mode::Shared,
             retry_for: self.global.retry_lock(),
             timing: lock::Timing::default(),
+            given_up: lock::GivenUp::default(),
         }
     }
 

@@ -18,19 +18,23 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An agent at work, and its log.
 pub(crate) struct Agent {
-    child: Child,
+    pub(crate) child: Child,
     log: mpsc::Receiver<String>,
 }
 
 impl Agent {
-    fn command(scene: &Scene, arguments: &[&str]) -> Command {
+    pub(crate) fn command(scene: &Scene, arguments: &[&str]) -> Command {
         let mut command = scene.command([&["agent"], arguments].concat());
         command.env_remove("RESTIC_REPOSITORY").stdout(Stdio::null());
         command
     }
 
     pub(crate) fn start(scene: &Scene, arguments: &[&str]) -> Self {
-        let mut child = Self::command(scene, arguments).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(&mut Self::command(scene, arguments))
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let (sender, log) = mpsc::channel();
         // Ends with the agent's standard error.
@@ -46,7 +50,7 @@ impl Agent {
     }
 
     /// Reads the log up to a line.
-    fn wait_for_line(&mut self, is_meant: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_for_line(&mut self, mut is_meant: impl FnMut(&str) -> bool) -> String {
         let mut read = String::new();
         loop {
             let line = self.log.recv_timeout(PATIENCE);

@@ -27,7 +27,13 @@ pub(crate) fn with_repository<T>(scene: &Scene, work: impl FnOnce(&Repository) -
 fn lock_options(process: u32, mode: Mode) -> lock::Options {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let holder = Holder { hostname, username: "test".into(), pid: process, uid: 0, gid: 0 };
-    lock::Options { holder, mode, retry_for: std::time::Duration::ZERO, timing: lock::Timing::default() }
+    lock::Options {
+        holder,
+        mode,
+        retry_for: std::time::Duration::ZERO,
+        timing: lock::Timing::default(),
+        given_up: lock::GivenUp::default(),
+    }
 }
 
 /// Leaves a lock behind, as a process that was killed does.

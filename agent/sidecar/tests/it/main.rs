@@ -13,6 +13,7 @@ mod dump;
 mod ended;
 mod interop;
 mod json;
+mod life;
 mod locks;
 mod reader;
 mod scene;

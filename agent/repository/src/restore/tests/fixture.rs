@@ -100,6 +100,7 @@ impl Fixture {
                 mode: lock::Mode::Shared,
                 retry_for: std::time::Duration::ZERO,
                 timing: lock::Timing { settle: std::time::Duration::ZERO, ..lock::Timing::default() },
+                given_up: lock::GivenUp::default(),
             }),
         };
         let report = backup(&self.repository, &options, &Silent, &Progress::default()).unwrap();

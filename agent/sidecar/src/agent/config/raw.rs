@@ -174,6 +174,9 @@ settings! {
     control_token_file: Text, "controlTokenFile", "PILLION_CONTROL_TOKEN_FILE";
     control_key: Text, "controlKey", "PILLION_CONTROL_KEY";
     instance: Text, "instance", "PILLION_INSTANCE";
+    run_timeout: Text, "runTimeout", "PILLION_RUN_TIMEOUT";
+    stall_timeout: Text, "stallTimeout", "PILLION_STALL_TIMEOUT";
+    termination_log: Text, "terminationLog", "PILLION_TERMINATION_LOG";
     log_level: Text, "logLevel", "PILLION_LOG_LEVEL";
     log_format: Text, "logFormat", "PILLION_LOG_FORMAT";
 }
@@ -246,6 +249,9 @@ impl Raw {
             control_token_file: http.control_token_file,
             control_key: http.control_key,
             instance: http.instance,
+            run_timeout: text(&config.run_timeout),
+            stall_timeout: text(&config.stall_timeout),
+            termination_log: text(&config.termination_log.display()),
             log_level: text(&config.log.level),
             log_format: text(&config.log.format),
             backend: Backend::of(&config.repository, &config.connection),

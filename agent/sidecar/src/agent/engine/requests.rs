@@ -70,7 +70,8 @@ impl Scene {
         let runtime = crate::cli::session::runtime().unwrap();
         let (config, credentials) = (self.config(), credentials(password));
         let (cancel, runtime) = (CancellationToken::new(), runtime.handle().clone());
-        work(&Access { config: &config, credentials: &credentials, cancel, runtime, kept: &self.kept })
+        let (kept, watch) = (&self.kept, Watch::new(&config, self.kept.counts(), Arc::default()));
+        work(&Access { config: &config, credentials: &credentials, cancel, runtime, kept, watch: &watch })
     }
 
     fn look(&self) -> Result<Option<DateTime<Utc>>, Refusal> {

@@ -11,6 +11,8 @@ use crate::agent::config::raw::Raw;
 use crate::agent::queue::Queued;
 use crate::agent::trigger::Trigger;
 
+mod hangs;
+
 struct Scene {
     directory: tempfile::TempDir,
 }
@@ -79,7 +81,8 @@ fn job_with<T>(password: &str, config: &Config, work: impl FnOnce(&Access<'_>) -
     let runtime = crate::cli::session::runtime().unwrap();
     let (credentials, cancel) = (credentials(password), CancellationToken::new());
     let (kept, runtime) = (Kept::new(std::env::temp_dir()), runtime.handle().clone());
-    work(&Access { config, credentials: &credentials, cancel, runtime, kept: &kept })
+    let watch = Watch::new(config, kept.counts(), Arc::default());
+    work(&Access { config, credentials: &credentials, cancel, runtime, kept: &kept, watch: &watch })
 }
 
 pub(super) fn credentials(password: &str) -> Credentials {
