@@ -1,7 +1,7 @@
 //! A backup: from a source in the file system to a snapshot in the repository.
 //!
 //! ```text
-//! lock -> index, parent -> begin -> scan -> changed? -> chunk -> seal -> pack -> upload -> index -> snapshot
+//! lock -> index, parent -> quiesce -> begin -> scan -> changed? -> chunk -> seal -> pack -> upload -> index -> snapshot
 //!                                     a closed directory becomes a tree and goes through seal too
 //! ```
 //! Each stage is a file; only this one knows all. The stages run on one pool of workers (`queue`), since on
@@ -17,6 +17,7 @@ mod index;
 mod known;
 mod pack;
 mod queue;
+mod quiesce;
 mod scan;
 mod seal;
 mod snapshot;
@@ -33,6 +34,7 @@ use pillion_backend::FileKind;
 use tokio_util::sync::CancellationToken;
 
 pub use changed::Compare;
+pub use quiesce::Quiesce;
 pub use snapshot::{GroupBy, Parent};
 pub use stdin::{Finish, Stream};
 pub use summary::{Faults, Report};
@@ -55,6 +57,7 @@ use changed::{Comparison, Verdict};
 use known::Known;
 use pack::Packer;
 use queue::Queue;
+use quiesce::Reading;
 use summary::{Counters, count};
 use tree::Directory;
 use upload::Uploads;
@@ -128,6 +131,8 @@ pub struct Options {
     pub skip_if_unchanged: bool,
     /// `None`: nothing is locked and nothing is written, the store being one that only pretends to save.
     pub lock: Option<lock::Options>,
+    /// Who is told of the reading.
+    pub quiesce: Option<Arc<dyn Quiesce>>,
 }
 
 impl Options {
@@ -292,6 +297,7 @@ fn run(
 impl<'a> Run<'a> {
     /// Does all the work up to the last blob and returns the root tree.
     fn work(&self, targets: &Targets, parent: Option<&Snapshot>, start: Timestamp) -> Result<Id> {
+        let reading = Reading::begin(self.options.quiesce.as_deref(), &self.token)?;
         let mut first = Worker::new(self);
         // Only the root's subtree is ever looked at: the snapshot has no node for it.
         let previous_root =
@@ -312,6 +318,8 @@ impl<'a> Run<'a> {
             }
             first.work();
         });
+        // Before what is packed is waited for: that takes as long as the store does.
+        drop(reading);
         if let Some(e) = self.failure.lock().expect("no thread panics with it").take() {
             return Err(e);
         }

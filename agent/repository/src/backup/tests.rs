@@ -8,6 +8,7 @@ mod history;
 mod hostile;
 mod incomplete;
 mod index;
+mod quiesce;
 mod racy;
 mod relative;
 mod sparse;
@@ -136,6 +137,7 @@ fn options(source_paths: SourcePaths, source: &str) -> Options {
         time: None,
         program_version: "pillion test".to_owned(),
         skip_if_unchanged: false,
+        quiesce: None,
         lock: Some(lock_options()),
     }
 }

@@ -105,6 +105,7 @@ pub(crate) fn options(source: &Path) -> Options {
         time: None,
         program_version: "pillion test".to_owned(),
         skip_if_unchanged: false,
+        quiesce: None,
         lock: Some(lock_options()),
     }
 }

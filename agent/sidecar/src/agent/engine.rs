@@ -319,6 +319,7 @@ impl Access<'_> {
             time: None,
             program_version: format!("pillion {VERSION}"),
             skip_if_unchanged: false,
+            quiesce: None,
             lock: Some(lock::Options {
                 holder,
                 mode: lock::Mode::Shared,

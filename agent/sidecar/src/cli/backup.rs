@@ -100,6 +100,7 @@ fn job(options: &Options, session: &Session<'_>) -> Result<backup::Options, Fail
         program_version: format!("pillion {VERSION}"),
         skip_if_unchanged: options.skip_if_unchanged,
         lock: (!options.dry_run).then(|| session.lock_options()),
+        quiesce: None,
     })
 }
 

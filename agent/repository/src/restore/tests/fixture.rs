@@ -89,6 +89,7 @@ impl Fixture {
             time: None,
             program_version: "test".to_owned(),
             skip_if_unchanged: false,
+            quiesce: None,
             lock: Some(lock::Options {
                 holder: lock::Holder {
                     hostname: "test".to_owned(),

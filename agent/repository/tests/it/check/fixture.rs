@@ -218,6 +218,7 @@ impl Case<'_> {
             time: None,
             program_version: "test".to_owned(),
             skip_if_unchanged: false,
+            quiesce: None,
             lock: Some(lock_options(Mode::Shared)),
         };
         let report = backup::backup(&self.open().unwrap(), &options, &Silent, &Progress::default());
