@@ -38,6 +38,7 @@ pub use bytes::Bytes;
 pub use error::{Error, ErrorKind, Operation};
 pub use file::{FileKind, FileName};
 pub use futures_util::stream::BoxStream;
+pub use transfer::tls;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

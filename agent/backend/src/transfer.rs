@@ -7,7 +7,7 @@
 mod exchange;
 mod pace;
 mod stall;
-mod tls;
+pub mod tls;
 mod upload;
 
 use std::fmt;

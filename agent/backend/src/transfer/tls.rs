@@ -14,6 +14,16 @@ use rustls::{ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore,
 
 use crate::error::chain;
 
+/// TLS for whom a name proves: the public authorities and the system's. For other requests than a store's.
+pub fn trusting_authorities() -> Result<ClientConfig, String> {
+    config(b"", false)
+}
+
+/// TLS that takes any certificate: for who listens on this machine itself, where no authority vouches for anybody.
+pub fn trusting_anybody() -> Result<ClientConfig, String> {
+    config(b"", true)
+}
+
 /// The error is a sentence about the certificates.
 pub(super) fn config(ca_certificates: &[u8], insecure: bool) -> Result<ClientConfig, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
