@@ -3,9 +3,11 @@
 //! [`raw`] is what was written, wherever it was written; [`Config::resolve`] turns it into this or names every
 //! problem at once. Components receive the narrow part they need. No credential is ever in here ([`secret`]).
 
+pub mod hooks;
 pub mod http;
 pub mod raw;
 pub mod secret;
+mod section;
 mod source;
 mod store;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use crate::open::Connection;
 use crate::setting::{Compression, PackSize, parse_size_bytes, usual_cache_bytes};
 use crate::telemetry::{LogFormat, LogLevel};
 
+use hooks::Hooks;
 use http::Http;
 use raw::{Raw, Text};
 pub use source::{Loaded, Source};
@@ -66,6 +69,11 @@ pub struct Config {
     pub credentials_directory: PathBuf,
     pub retry_lock: Duration,
     pub backoff: Backoff,
+    /// How often a failed run is tried again until the next scheduled one; `None` without end.
+    pub retries: Option<u32>,
+    pub hooks: Hooks,
+    /// Other hosts than this machine itself that hooks may speak to, in small letters.
+    pub hook_hosts: Vec<String>,
     pub compression: Compression,
     pub pack_size: PackSize,
     pub http: Http,
@@ -180,6 +188,9 @@ impl Config {
         let credentials = read.optional("credentialsDir", raw.credentials_dir, absolute_path);
         let retry_lock = read.optional("retryLock", raw.retry_lock, duration::parse);
         let backoff = read.backoff(raw.retry_min, raw.retry_max);
+        let retries = read.optional("retries", raw.retries, parse_count);
+        let hook_hosts = read.list("hookHosts", raw.hook_hosts, hooks::parse_host);
+        let hooks = hooks::resolve(&mut read, raw.hooks, &hook_hosts);
         let compression = read.optional("compression", raw.compression, str::parse);
         let pack_size = read.optional("packSize", raw.pack_size, str::parse).unwrap_or_default();
         let cache_bytes =
@@ -216,6 +227,9 @@ impl Config {
             credentials_directory: credentials.unwrap_or_else(|| DEFAULT_CREDENTIALS_DIRECTORY.into()),
             retry_lock: retry_lock.unwrap_or(DEFAULT_RETRY_LOCK),
             backoff,
+            retries,
+            hooks,
+            hook_hosts,
             compression: compression.unwrap_or_default(),
             pack_size,
             http,
@@ -226,10 +240,22 @@ impl Config {
         })
     }
 
-    /// What was understood, as YAML that would be understood the same way.
+    /// Whether a run that failed is tried again before the schedule asks for the next one. `failures` counts that one.
+    pub fn retry_follows(&self, failures: u32) -> bool {
+        self.retries.is_none_or(|retries| failures <= retries)
+    }
+
+    /// What was understood, as YAML for anybody to see: what hooks send may be secret and is left out.
+    pub fn to_shown_yaml(&self) -> String {
+        let mut raw = Raw::of(self);
+        raw.hooks = raw.hooks.map(raw::Hooks::without_secrets);
+        serde_norway::to_string(&raw).expect("settings are text, lists and mappings of text")
+    }
+
+    /// What was understood, as YAML that would be understood the same way. Holds what hooks send, which may be secret.
     pub fn to_yaml(&self) -> String {
         let raw = Raw::of(self);
-        serde_norway::to_string(&raw).expect("settings are text and lists of text")
+        serde_norway::to_string(&raw).expect("settings are text, lists and mappings of text")
     }
 }
 
@@ -368,6 +394,10 @@ fn parse_jitter(text: &str) -> Result<Jitter, String> {
         "auto" => Ok(Jitter::Auto),
         _ => Err(format!("{text:?} is neither off nor auto")),
     }
+}
+
+fn parse_count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number from 0 up"))
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {

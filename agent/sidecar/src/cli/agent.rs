@@ -139,7 +139,7 @@ pub fn check_config(
     if !problems.is_empty() {
         return Err(refused(&problems));
     }
-    output.line(config.to_yaml().trim_end());
+    output.line(config.to_shown_yaml().trim_end());
     Ok(())
 }
 

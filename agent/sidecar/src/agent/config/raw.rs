@@ -5,6 +5,7 @@
 //! problems, so that all are told at once.
 
 mod backend;
+mod hooks;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::duration;
 use crate::environment::Environment;
 use crate::setting::format_size_bytes;
 pub use backend::Backend;
+pub use hooks::Hooks;
 pub use yaml::Written;
 
 /// One value, as it was written.
@@ -39,6 +41,7 @@ impl Layered for Text {
             Written::Text(text) => Ok(Self(text)),
             Written::List(_) => Err("is a list: write one value".to_owned()),
             Written::Mapping(_) => Err("is a mapping: write one value".to_owned()),
+            Written::Mappings(_) => Err("is a list of mappings: write one value".to_owned()),
             Written::Other(kind) => Err(format!("is {kind}: write one value")),
         }
     }
@@ -54,6 +57,7 @@ impl Layered for List {
             Written::Text(text) => Ok(Self(vec![Text(text)])),
             Written::List(items) => Ok(Self(items.into_iter().map(Text).collect())),
             Written::Mapping(_) => Err("is a mapping: write a value or a list of them".to_owned()),
+            Written::Mappings(_) => Err("is a list of mappings: write a value or a list of them".to_owned()),
             Written::Other(kind) => Err(format!("is {kind}: write a value or a list of them")),
         }
     }
@@ -75,6 +79,9 @@ macro_rules! settings {
             /// The store as a manifest spells it, in place of `repository`; in the file only.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub backend: Option<Backend>,
+            /// What is done around a run, as a manifest spells it; in the file only.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub hooks: Option<Hooks>,
             /// What is wrong with how this was written: sentences that begin with the setting's or variable's name.
             #[serde(skip)]
             pub problems: Vec<String>,
@@ -97,6 +104,7 @@ macro_rules! settings {
                 Self {
                     $($field: self.$field.or(below.$field),)*
                     backend: self.backend.or(below.backend),
+                    hooks: self.hooks.or(below.hooks),
                     problems: self.problems,
                 }
             }
@@ -111,6 +119,7 @@ macro_rules! settings {
                 let layer = Self {
                     $($field: text($variable).map($kind::from_variable),)*
                     backend: None,
+                    hooks: None,
                     problems: Vec::new(),
                 };
                 Self { problems, ..layer }
@@ -119,19 +128,21 @@ macro_rules! settings {
             /// The layer of the file.
             fn from_written(mut written: BTreeMap<String, Written>) -> Self {
                 let mut problems = Vec::new();
-                let backend = written.remove("backend").and_then(|value| match value {
-                    Written::Mapping(entries) => Some(Backend(entries)),
+                let mut mapping = |name: &str| match written.remove(name)? {
+                    Written::Mapping(entries) => Some(entries),
                     _ => {
-                        problems.push("backend: is no mapping: write it as in the manifest".to_owned());
+                        problems.push(format!("{name}: is no mapping: write it as in the manifest"));
                         None
                     }
-                });
+                };
+                let (backend, hooks) = (mapping("backend").map(Backend), mapping("hooks").map(Hooks));
                 let layer = Self {
                     $($field: written.remove($name).and_then(|value| {
                         let told = |problem| problems.push(format!("{}: {problem}", $name));
                         $kind::from_file(value).map_err(told).ok()
                     }),)*
                     backend,
+                    hooks,
                     problems: Vec::new(),
                 };
                 problems.extend(written.into_keys().map(|name| format!("{name}: there is no such setting")));
@@ -164,6 +175,8 @@ settings! {
     retry_lock: Text, "retryLock", "PILLION_RETRY_LOCK";
     retry_min: Text, "retryMin", "PILLION_RETRY_MIN";
     retry_max: Text, "retryMax", "PILLION_RETRY_MAX";
+    retries: Text, "retries", "PILLION_RETRIES";
+    hook_hosts: List, "hookHosts", "PILLION_HOOK_HOSTS";
     compression: Text, "compression", "PILLION_COMPRESSION";
     pack_size: Text, "packSize", "PILLION_PACK_SIZE";
     limit_upload: Text, "limitUpload", "PILLION_LIMIT_UPLOAD";
@@ -235,6 +248,8 @@ impl Raw {
             retry_lock: text(&duration::format(config.retry_lock)),
             retry_min: text(&duration::format(config.backoff.min)),
             retry_max: text(&duration::format(config.backoff.max)),
+            retries: config.retries.map(|count| Text(count.to_string())),
+            hook_hosts: list(config.hook_hosts.iter().cloned()),
             compression: text(&config.compression),
             pack_size: text(&config.pack_size.mebibytes()),
             limit_upload: config.connection.upload_limit.rate().and(text(&config.connection.upload_limit)),
@@ -255,6 +270,7 @@ impl Raw {
             log_level: text(&config.log.level),
             log_format: text(&config.log.format),
             backend: Backend::of(&config.repository, &config.connection),
+            hooks: Hooks::of(&config.hooks),
             problems: Vec::new(),
         }
     }

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use pillion_backend::location::{AzureLocation, B2Location, Endpoint, Location, Prefix, S3Location};
 
-use super::raw::{Backend, Layered, Text, Written};
+use super::raw::{Backend, Text, Written};
+use super::section::Section;
 use super::{Reader, absolute_path, parse_location, parse_switch};
 use crate::open::Connection;
 use crate::setting::parse_region;
@@ -88,14 +89,14 @@ pub(super) fn resolve(
 
 fn of_manifest(read: &mut Reader<'_>, entries: BTreeMap<String, Written>) -> Option<(Location, Connection)> {
     let problems_before = read.problems.len();
-    let mut manifest = Section { path: "backend".to_owned(), entries };
+    let mut manifest = Section::new("backend", entries);
     let _meaningless: Option<Text> = manifest.text(read, "storageSecretName");
     for (name, problem) in OTHER_STORES {
-        if manifest.entries.remove(name).is_some() {
+        if manifest.accept(name) {
             read.problems.push(format!("backend.{name}: {problem}"));
         }
     }
-    let named: Vec<&str> = STORES.into_iter().filter(|name| manifest.entries.contains_key(*name)).collect();
+    let named: Vec<&str> = STORES.into_iter().filter(|name| manifest.has(name)).collect();
     let stores = named.iter().map(|name| Some((*name, manifest.section(read, name)?))).collect::<Vec<_>>();
     manifest.finish(read);
     if named.len() > 1 {
@@ -122,7 +123,7 @@ fn s3(read: &mut Reader<'_>, mut section: Section) -> Option<(Location, Connecti
     let bucket = section.required(read, "bucket", |text| {
         S3Location::new("host", text, "").map(|location| location.bucket).map_err(str::to_owned)
     });
-    let prefix = section.prefix(read);
+    let prefix = prefix(read, &mut section);
     let region = section.optional(read, "region", parse_region);
     let insecure_tls = section.optional(read, "insecureTLS", parse_switch).unwrap_or(false);
     let max_connections = section.optional(read, "maxConnections", str::parse).unwrap_or_default();
@@ -136,7 +137,7 @@ fn azure(read: &mut Reader<'_>, mut section: Section) -> Option<(Location, Conne
     let container = section.required(read, "container", |text| {
         AzureLocation::new(text, "").map(|location| location.container).map_err(str::to_owned)
     });
-    let prefix = section.prefix(read);
+    let prefix = prefix(read, &mut section);
     let max_connections = section.optional(read, "maxConnections", str::parse).unwrap_or_default();
     section.finish(read);
     let location = AzureLocation { container: container?, prefix };
@@ -147,7 +148,7 @@ fn b2(read: &mut Reader<'_>, mut section: Section) -> Option<(Location, Connecti
     let bucket = section.required(read, "bucket", |text| {
         B2Location::new(text, "").map(|location| location.bucket).map_err(str::to_owned)
     });
-    let prefix = section.prefix(read);
+    let prefix = prefix(read, &mut section);
     let max_connections = section.optional(read, "maxConnections", str::parse).unwrap_or_default();
     section.finish(read);
     let location = B2Location { bucket: bucket?, prefix };
@@ -160,67 +161,13 @@ fn local(read: &mut Reader<'_>, mut section: Section) -> Option<PathBuf> {
     let path = section.required(read, "mountPath", absolute_path);
     let _of_the_mount: Option<Text> = section.text(read, "subPath");
     for volume in VOLUME_SOURCES {
-        section.entries.remove(volume);
+        section.accept(volume);
     }
     section.finish(read);
     path
 }
 
-/// The entries of one mapping, taken out one by one; what is left at the end is nothing we know.
-struct Section {
-    path: String,
-    entries: BTreeMap<String, Written>,
-}
-
-impl Section {
-    fn section(&mut self, read: &mut Reader<'_>, name: &str) -> Option<Self> {
-        let path = format!("{}.{name}", self.path);
-        match self.entries.remove(name)? {
-            Written::Mapping(entries) => Some(Self { path, entries }),
-            _ => {
-                read.problems.push(format!("{path}: is no mapping: write it as in the manifest"));
-                None
-            }
-        }
-    }
-
-    fn text(&mut self, read: &mut Reader<'_>, name: &str) -> Option<Text> {
-        let told = |problem| read.problems.push(format!("{}.{name}: {problem}", self.path));
-        Text::from_file(self.entries.remove(name)?).map_err(told).ok()
-    }
-
-    fn optional<T>(
-        &mut self,
-        read: &mut Reader<'_>,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let text = self.text(read, name);
-        read.optional(&format!("{}.{name}", self.path), text, parse)
-    }
-
-    fn required<T>(
-        &mut self,
-        read: &mut Reader<'_>,
-        name: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        if !self.entries.contains_key(name) {
-            read.problems.push(format!("{}.{name}: is not set", self.path));
-            return None;
-        }
-        let text = self.text(read, name)?;
-        read.required(&format!("{}.{name}", self.path), Some(text), parse)
-    }
-
-    fn prefix(&mut self, read: &mut Reader<'_>) -> Prefix {
-        let parse = |text: &str| Prefix::parse(text).map_err(str::to_owned);
-        self.optional(read, "prefix", parse).unwrap_or_default()
-    }
-
-    fn finish(self, read: &mut Reader<'_>) {
-        let path = self.path;
-        read.problems
-            .extend(self.entries.into_keys().map(|name| format!("{path}.{name}: there is no such setting")));
-    }
+fn prefix(read: &mut Reader<'_>, section: &mut Section) -> Prefix {
+    let parse = |text: &str| Prefix::parse(text).map_err(str::to_owned);
+    section.optional(read, "prefix", parse).unwrap_or_default()
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize};
 use serde_norway::{Mapping, Value};
 
@@ -17,6 +17,8 @@ pub enum Written {
     Text(String),
     List(Vec<String>),
     Mapping(BTreeMap<String, Self>),
+    /// A list of mappings, and not an empty one.
+    Mappings(Vec<BTreeMap<String, Self>>),
     /// No setting is written so; the words say how it is.
     #[serde(skip)]
     Other(&'static str),
@@ -62,6 +64,9 @@ impl<'de> Visitor<'de> for Reader<'_> {
             let written = match shape {
                 Value::Bool(_) | Value::Number(_) | Value::String(_) => Written::Text(entries.next_value()?),
                 Value::Sequence(items) if items.iter().all(is_scalar) => Written::List(entries.next_value()?),
+                Value::Sequence(items) if items.iter().all(Value::is_mapping) => {
+                    Written::Mappings(entries.next_value_seed(Items(items))?)
+                }
                 Value::Mapping(shapes) => Written::Mapping(entries.next_value_seed(Reader(shapes))?),
                 other => {
                     entries.next_value::<IgnoredAny>()?;
@@ -76,6 +81,34 @@ impl<'de> Visitor<'de> for Reader<'_> {
         }
         while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(settings)
+    }
+}
+
+/// The second pass over a list of mappings.
+struct Items<'a>(&'a [Value]);
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = Vec<BTreeMap<String, Written>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = Vec<BTreeMap<String, Written>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of mappings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut read = Vec::new();
+        for shapes in self.0.iter().filter_map(Value::as_mapping) {
+            let Some(item) = items.next_element_seed(Reader(shapes))? else { break };
+            read.push(item);
+        }
+        Ok(read)
     }
 }
 
@@ -111,13 +144,15 @@ mod tests {
 
     #[test]
     fn a_mapping_is_read_like_the_whole_file() {
-        let read = read("a:\n  b: {c: 1.10, d: [0x1], e: , f: [{}]}\n  2: yes\n").unwrap();
+        let read =
+            read("a:\n  b: {c: 1.10, d: [0x1], e: , f: [{g: 0x2}, {}], h: [{}, 1]}\n  2: yes\n").unwrap();
         let text = |text: &str| Written::Text(text.to_owned());
         let mapping = |entries: &[(&str, Written)]| Written::Mapping(entries.iter().map(own).collect());
         let inner = [
             ("c", text("1.10")),
             ("d", Written::List(vec!["0x1".to_owned()])),
-            ("f", Written::Other("a list of what is no text")),
+            ("f", Written::Mappings(vec![BTreeMap::from([("g".to_owned(), text("0x2"))]), BTreeMap::new()])),
+            ("h", Written::Other("a list of what is no text")),
         ];
         assert_eq!(read["a"], mapping(&[("2", text("yes")), ("b", mapping(&inner))]));
     }
@@ -128,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_and_no_list_of_texts_is_said_to_be_so() {
-        let read = read("b: [[x]]\nc: [{x: y}]\nd: !secret x\ne: [~]\n1: one\nf: x\n").unwrap();
+        let read = read("b: [[x]]\nc: [{x: y}, z]\nd: !secret x\ne: [~]\n1: one\nf: x\n").unwrap();
         for name in ["b", "c", "e"] {
             assert_eq!(read[name], Written::Other("a list of what is no text"), "{name}");
         }
