@@ -10,6 +10,7 @@ pub mod config;
 pub mod engine;
 mod farewell;
 pub mod history;
+pub mod hook;
 pub mod http;
 mod orphans;
 pub mod preflight;
@@ -100,6 +101,8 @@ pub struct Agent<E, C> {
     due: Option<Due>,
     queue: Queue,
     job: Option<Job>,
+    /// Whether an earlier process may have left something open around the workload.
+    may_be_open: bool,
     /// `Some` while it is not known whether a run was missed.
     look: Option<Again>,
     retry: Option<Again>,
@@ -135,6 +138,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             due: None,
             queue: Queue::default(),
             job: None,
+            may_be_open: false,
             look: None,
             retry: None,
             told: None,
@@ -223,6 +227,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 self.history.open(&config.cache_directory);
                 self.queue.number_after(self.history.last_number());
                 self.config = Some(Arc::from(config));
+                self.may_be_open = true;
                 self.due = None;
                 self.retry = None;
                 self.told = None;
@@ -268,6 +273,10 @@ impl<E: Engine, C: Clock> Agent<E, C> {
     fn begin_next(&mut self, stop: &CancellationToken) {
         let Some(config) = self.config.clone() else { return };
         if self.job.is_some() {
+            return;
+        }
+        if std::mem::take(&mut self.may_be_open) {
+            self.job = Some(Job::recover(Arc::clone(&self.engine), config, stop.child_token()));
             return;
         }
         let now = self.clock.now();
@@ -329,6 +338,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         // they brought with them is still to be made.
         let counts = self.config.as_ref().is_some_and(|config| Arc::ptr_eq(config, &ended.config));
         match ended.end {
+            End::Recovered => {}
             End::Look(found) if counts => self.looked(found),
             End::Look(_) => tracing::debug!("the settings changed while the repository was looked into"),
             End::Run { queued, started_at, is_cancelled, mut end } => {
@@ -488,14 +498,17 @@ impl<E: Engine, C: Clock> Agent<E, C> {
 
     fn plan_retry(&mut self, trigger: &Trigger, outcome: Outcome, now: DateTime<Utc>) {
         let before = match (self.retry, trigger) {
-            (Some(retry), _) => retry.failures,
-            (None, Trigger::Retry { failures }) => *failures,
-            (None, _) => 0,
+            // Where tries are counted, they are those since the schedule asked.
+            (Some(retry), _) if self.config.as_ref().is_some_and(|config| config.retries.is_none()) => {
+                retry.failures
+            }
+            (_, trigger) => trigger.failures_before(),
         };
         self.retry = match (&self.config, outcome) {
             (Some(config), Outcome::Failed) => {
                 let failures = before.saturating_add(1);
-                Some(Again { at: now + config.backoff.wait(failures), failures })
+                let again = Again { at: now + config.backoff.wait(failures), failures };
+                config.retry_follows(failures).then_some(again)
             }
             _ => None,
         };

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pillion_backend::retry::Hook;
-use pillion_repository::backup::{self, Mounts, Parent, Report, Source, SourcePaths};
+use pillion_repository::backup::{self, Mounts, Parent, Quiesce, Report, Source, SourcePaths};
 use pillion_repository::event::Progress;
 use pillion_repository::format::snapshot::Snapshot;
 use pillion_repository::lock::{self, Holder};
@@ -35,6 +35,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::config::secret::Credentials;
+use super::hook::Runner;
+use super::hook::around::{self, Around, Retry};
+use super::hook::exec::ExecRequests;
 use super::record::{Changes, Outcome, RunEnd};
 use super::run::{Engine, RunRequest};
 use crate::VERSION;
@@ -55,12 +58,19 @@ pub struct Resident {
     kept: Arc<Kept>,
     stuck: Stuck,
     source_paths: SourcePaths,
+    hooks: Runner,
 }
 
 impl Resident {
     pub fn new(environment: Environment) -> Self {
         let kept = Arc::new(Kept::new(environment.temporary_directory()));
-        Self { environment, kept, stuck: Stuck::default(), source_paths: SourcePaths::WithoutLinks }
+        let hooks = Runner { exec: Arc::default() };
+        Self { environment, kept, stuck: Stuck::default(), source_paths: SourcePaths::WithoutLinks, hooks }
+    }
+
+    /// What hooks ask others to run.
+    pub fn exec_requests(&self) -> Arc<ExecRequests> {
+        Arc::clone(&self.hooks.exec)
     }
 
     /// Does a job of these settings, which is watched: it ends, whatever its sources do.
@@ -102,14 +112,29 @@ impl Engine for Resident {
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
         let process = Process::current(&self.environment);
         let (environment, source_paths) = (self.environment.clone(), self.source_paths.clone());
+        let hooks = Around::new(self.hooks.clone(), &request.config, request.queued.number);
+        let failures = request.queued.trigger.failures_before() + 1;
+        let retry = match request.config.retry_follows(failures) {
+            true => Retry::Follows,
+            false => Retry::No,
+        };
         let RunRequest { config, credentials, progress, .. } = request;
-        let its = Arc::clone(&progress);
+        let (its, quiesce) = (Arc::clone(&progress), Some(Arc::new(hooks.clone()) as Arc<dyn Quiesce>));
         let run = move |kept: &Kept, config: &Config, watch: &Watch, cancel, runtime| {
             let access = Access { config, credentials: &credentials, cancel, runtime, kept, watch };
             let options = access.options(&process, &environment)?;
-            Ok(access.back_up_as(&backup::Options { source_paths, ..options }, &process, &its)?)
+            Ok(access.back_up_as(&backup::Options { source_paths, quiesce, ..options }, &process, &its)?)
         };
-        self.watched(&config, progress, cancel, run).await.unwrap_or_else(|end| end)
+        let end = self.watched(&config, progress, cancel, run).await.unwrap_or_else(|end| end);
+        let retry = match end.outcome {
+            Outcome::Failed => retry,
+            _ => Retry::No,
+        };
+        hooks.conclude(end, retry).await
+    }
+
+    async fn recover(&self, config: Arc<Config>, cancel: CancellationToken) {
+        around::recover(&self.hooks, &config, &cancel).await;
     }
 }
 

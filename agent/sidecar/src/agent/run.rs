@@ -38,6 +38,13 @@ pub trait Engine: Send + Sync + 'static {
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<Option<DateTime<Utc>>, RunEnd>> + Send;
 
+    /// Ends what a process before this one began around the workload and did not end. Asked whenever settings are taken
+    /// over, before anything else is.
+    fn recover(&self, config: Arc<Config>, cancel: CancellationToken) -> impl Future<Output = ()> + Send {
+        let _nothing_was_begun = (config, cancel);
+        std::future::ready(())
+    }
+
     /// Takes a snapshot. Every failure is an end, never a panic or a hang.
     fn run(&self, request: RunRequest, cancel: CancellationToken) -> impl Future<Output = RunEnd> + Send;
 }
@@ -54,6 +61,7 @@ pub(super) struct Job {
 enum Task {
     /// Asking for the newest snapshot, to see whether a run was missed.
     Look(JoinHandle<Result<Option<DateTime<Utc>>, RunEnd>>),
+    Recover(JoinHandle<()>),
     Run {
         running: Running,
         cancel: CancellationToken,
@@ -74,6 +82,7 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) enum End {
     Look(Result<Option<DateTime<Utc>>, RunEnd>),
+    Recovered,
     Run { queued: Queued, started_at: DateTime<Utc>, is_cancelled: bool, end: RunEnd },
 }
 
@@ -87,6 +96,12 @@ impl Job {
         let its = Arc::clone(&config);
         let task = tokio::spawn(async move { engine.newest_snapshot(its, credentials, cancel).await });
         Self { config, task: Task::Look(task) }
+    }
+
+    pub(super) fn recover<E: Engine>(engine: Arc<E>, config: Arc<Config>, cancel: CancellationToken) -> Self {
+        let its = Arc::clone(&config);
+        let task = tokio::spawn(async move { engine.recover(its, cancel).await });
+        Self { config, task: Task::Recover(task) }
     }
 
     pub(super) fn run<E: Engine>(
@@ -104,7 +119,7 @@ impl Job {
 
     pub(super) fn running(&self) -> Option<Running> {
         match &self.task {
-            Task::Look(_) => None,
+            Task::Look(_) | Task::Recover(_) => None,
             Task::Run { running, .. } => Some(running.clone()),
         }
     }
@@ -127,6 +142,12 @@ impl Job {
             Task::Look(task) => {
                 let bug = |e| Err(RunEnd::failed(format!("a bug: {e}"), None));
                 End::Look(task.await.unwrap_or_else(bug))
+            }
+            Task::Recover(task) => {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a bug");
+                }
+                End::Recovered
             }
             Task::Run { running: Running { queued, started_at, .. }, is_cancelled, handle, .. } => {
                 let bug = |e| RunEnd::failed(format!("a bug ended the run: {e}"), None);

@@ -44,15 +44,22 @@ struct Script {
     newest: Mutex<VecDeque<Found>>,
     steps: Mutex<VecDeque<Step>>,
     begun: Mutex<Vec<(String, Trigger)>>,
+    /// How often it was asked to end what is open.
+    recovered: Mutex<u32>,
 }
 
 impl Engine for Script {
+    async fn recover(&self, _: Arc<Config>, _: CancellationToken) {
+        *self.recovered.lock().unwrap() += 1;
+    }
+
     async fn newest_snapshot(
         &self,
         _: Arc<Config>,
         _: Credentials,
         _: CancellationToken,
     ) -> Result<Option<DateTime<Utc>>, RunEnd> {
+        assert!(*self.recovered.lock().unwrap() > 0, "that comes first");
         let found = self.newest.lock().unwrap().pop_front();
         let found = found.unwrap_or(Found { takes: Duration::ZERO, newest: Ok(None) });
         tokio::time::sleep(found.takes).await;
@@ -96,6 +103,7 @@ fn scene_with(start: &str, file: Option<PathBuf>, environment: Environment) -> S
         newest: Mutex::default(),
         steps: Mutex::default(),
         begun: Mutex::default(),
+        recovered: Mutex::default(),
     });
     let source = Source::new(Raw::default(), &environment, file);
     let agent = Agent::new(Arc::clone(&script), clock, source, environment);
@@ -189,6 +197,35 @@ async fn failed_runs_are_tried_again_at_growing_distance_until_one_succeeds() {
     assert_eq!(times(&begun), ["21 10:00:00", "21 10:00:40", "21 10:01:50", "21 10:04:00"]);
     assert_eq!(begun[3].1, Trigger::Retry { failures: 3 });
     assert_eq!(record.unwrap().end.outcome, Outcome::Complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_run_is_tried_again_as_often_as_the_settings_say_and_then_at_its_time() {
+    let two = "{repository: /r, sources: /s, schedule: 0 3 * * *, retries: 2}";
+    let mut failing = scene("2026-11-21T10:00:00Z", two).newest(Ok(None));
+    for _ in 0..5 {
+        failing = failing.step(Duration::from_secs(10), Outcome::Failed);
+    }
+    let (begun, _) = failing.serve(24).await;
+    let first = ["21 10:00:00", "21 10:00:40", "21 10:01:50"];
+    let next = ["22 03:00:00", "22 03:00:40", "22 03:01:50"];
+    assert_eq!(times(&begun), [first, next].concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_process_left_open_is_ended_whatever_keeps_runs_from_beginning() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, DAILY).unwrap();
+    let scene = scene_with("2026-11-21T10:00:00Z", Some(file.clone()), Environment::default());
+    let script = Arc::clone(&scene.script);
+    let changes = async {
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(*script.recovered.lock().unwrap(), 1);
+        std::fs::write(&file, DAILY.replace("/r,", "/other,")).unwrap();
+    };
+    let ((begun, _), ()) = tokio::join!(scene.serve(1), changes);
+    assert_eq!((begun.len(), *script.recovered.lock().unwrap()), (0, 2), "there is no password");
 }
 
 #[tokio::test(start_paused = true)]

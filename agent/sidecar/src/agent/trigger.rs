@@ -31,6 +31,14 @@ impl Trigger {
             Self::Request => "request",
         }
     }
+
+    /// The failures in a row that a run answers for: none, unless it is a retry.
+    pub fn failures_before(self) -> u32 {
+        match self {
+            Self::Retry { failures } => failures,
+            Self::Schedule { .. } | Self::First | Self::CatchUp { .. } | Self::Request => 0,
+        }
+    }
 }
 
 impl fmt::Display for Trigger {

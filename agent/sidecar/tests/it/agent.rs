@@ -100,7 +100,7 @@ pub(crate) fn settings(scene: &Scene, more: &str) -> String {
     file.to_str().unwrap().to_owned()
 }
 
-fn snapshots(scene: &Scene) -> Vec<Value> {
+pub(crate) fn snapshots(scene: &Scene) -> Vec<Value> {
     let mut command = scene.repository.command(&scene.path("."));
     command.env("RESTIC_REPOSITORY", scene.path("agents")).args(["snapshots", "--json"]);
     let listed: Value = serde_json::from_slice(&restic::run(&mut command).stdout).unwrap();

@@ -11,6 +11,7 @@ mod control;
 mod damage;
 mod dump;
 mod ended;
+mod hooks;
 mod interop;
 mod json;
 mod life;
