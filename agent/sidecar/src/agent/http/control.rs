@@ -35,11 +35,11 @@ async fn status(State(context): State<Context>) -> Json<Status> {
     Json(Status::of(&context.handle.state(), &context.listening.borrow()))
 }
 
-/// No credential is ever in the settings.
+/// What may be a credential, in hooks, is hidden.
 async fn config(State(context): State<Context>) -> Result<Response, Problem> {
     let config = context.handle.state().config.clone();
     let config = config.ok_or(crate::agent::command::Refused::NoSettings)?;
-    Ok(([(header::CONTENT_TYPE, "application/yaml")], config.to_yaml()).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], config.to_shown_yaml()).into_response())
 }
 
 #[derive(Deserialize)]
