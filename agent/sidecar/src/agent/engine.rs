@@ -68,11 +68,6 @@ impl Resident {
         Self { environment, kept, stuck: Stuck::default(), source_paths: SourcePaths::WithoutLinks, hooks }
     }
 
-    /// What hooks ask others to run.
-    pub fn exec_requests(&self) -> Arc<ExecRequests> {
-        Arc::clone(&self.hooks.exec)
-    }
-
     /// Does a job of these settings, which is watched: it ends, whatever its sources do.
     async fn watched<T: Send + 'static>(
         &self,
@@ -131,6 +126,10 @@ impl Engine for Resident {
             _ => Retry::No,
         };
         hooks.conclude(end, retry).await
+    }
+
+    fn exec_requests(&self) -> Arc<ExecRequests> {
+        Arc::clone(&self.hooks.exec)
     }
 
     async fn recover(&self, config: Arc<Config>, cancel: CancellationToken) {

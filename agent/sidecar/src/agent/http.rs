@@ -3,11 +3,12 @@
 //!
 //! Runs on a thread of its own, so that a backup at full speed keeps nobody waiting who asks how it goes. A listener that
 //! cannot be opened is a state, told and tried again, never an end: a port may be the application's. Nothing that comes
-//! in is trusted: connections, headers and the time they take are bounded, no body is ever read.
+//! in is trusted: connections, headers and the time they take are bounded, and so is the one body that is read.
 
 mod access;
 mod connection;
 mod control;
+mod exec;
 mod problem;
 mod public;
 mod runs;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::command::Handle;
 use super::config::DEFAULT_CACHE_DIRECTORY;
 use super::config::http::Http;
+use super::hook::exec::ExecRequests;
 use access::Door;
 use connection::Listener;
 use token::Sessions;
@@ -71,6 +73,7 @@ struct Context {
     handle: Handle,
     listening: watch::Receiver<Vec<Listening>>,
     sessions: Arc<Sessions>,
+    exec: Arc<ExecRequests>,
 }
 
 impl Context {
@@ -89,10 +92,10 @@ pub struct Server {
 
 impl Server {
     /// Opens what the settings name, now and whenever they change.
-    pub fn start(handle: Handle, stop: CancellationToken) -> std::io::Result<Self> {
+    pub fn start(handle: Handle, exec: Arc<ExecRequests>, stop: CancellationToken) -> std::io::Result<Self> {
         let (told, listening) = watch::channel(Vec::new());
         let sessions = Arc::new(Sessions::new().map_err(std::io::Error::other)?);
-        let context = Context { handle, listening: listening.clone(), sessions };
+        let context = Context { handle, listening: listening.clone(), sessions, exec };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serve = move || runtime.block_on(Doors { context, told, open: BTreeMap::new() }.serve(stop));
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(serve)?;

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
 use super::config::secret::Credentials;
+use super::hook::exec::ExecRequests;
 use super::queue::Queued;
 use super::record::RunEnd;
 use super::state::Running;
@@ -43,6 +44,11 @@ pub trait Engine: Send + Sync + 'static {
     fn recover(&self, config: Arc<Config>, cancel: CancellationToken) -> impl Future<Output = ()> + Send {
         let _nothing_was_begun = (config, cancel);
         std::future::ready(())
+    }
+
+    /// What hooks ask others to run.
+    fn exec_requests(&self) -> Arc<ExecRequests> {
+        Arc::default()
     }
 
     /// Takes a snapshot. Every failure is an end, never a panic or a hang.

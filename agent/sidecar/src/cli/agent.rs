@@ -179,10 +179,11 @@ pub fn serve<E: Engine>(
             tracing::warn!(why, "what the environment holds stays readable in /proc, as /proc/PID/environ");
         }
         let source = Source::new(global.as_settings(), environment, file);
+        let exec = engine.exec_requests();
         let agent = Agent::new(Arc::new(engine), SystemClock, source, environment.clone());
         let stop_serving = CancellationToken::new();
         // Without a way in it still backs up.
-        let server = Server::start(agent.handle(), stop_serving.clone())
+        let server = Server::start(agent.handle(), exec, stop_serving.clone())
             .inspect_err(|error| tracing::error!(%error, "nobody can ask this agent anything"));
         agent.woken_by(signals.hangup).serve(signals.stop).await;
         stop_serving.cancel();

@@ -148,6 +148,7 @@ fn what_changes_something_needs_the_header_and_what_snapshots_hold_needs_a_token
         ("POST /v1/backups?wait=perhaps", &[CHANGE], 400, "bad-parameter"),
         ("GET /v1/status", &["Host: rebound.example.com"], 403, "foreign-host"),
         ("GET /v1/snapshots", &[], 403, "no-token-set"),
+        ("GET /v1/exec", &[], 403, "no-token-set"),
         ("GET /v1/snapshots/x/files", &["Authorization: Bearer x"], 403, "no-token-set"),
     ] {
         let answer = agent.loopback(request, headers);
@@ -289,4 +290,48 @@ fn the_command_line_looks_at_the_running_agent_and_steers_it() {
     assert!(failed.contains("repository replaced") && failed.contains("Hint: "), "{failed}");
     let nobody = scene.fails(1, &["status", "--socket", scene.path("none").to_str().unwrap()]);
     assert!(nobody.contains("ask the agent at") && nobody.contains("Hint: is the agent running"), "{nobody}");
+}
+
+#[test]
+fn a_command_in_another_container_is_asked_for_and_the_answer_decides() {
+    for (answer, outcome) in
+        [("{\"exitCode\": 0}", "Complete"), ("{\"exitCode\": 7, \"message\": \"busy\"}", "Failed")]
+    {
+        let scene = Scene::new();
+        let hooks = "hooks: {preBackup: {exec: {command: [freeze, now]}, containerName: db}}, retries: 0";
+        let config = settings(&scene, hooks);
+        let mut agent = Agent::start(&scene, &["--config", &config]);
+        agent.wait_for("listening");
+        let socket = scene.path("cache/control.sock");
+        let ours = |request: &str, more: &[&str]| ask(UnixStream::connect(&socket).unwrap(), request, more);
+        let asked = ours("GET /v1/exec?wait=60s", &[]).json();
+        assert_eq!(
+            (&asked[0]["container"], &asked[0]["command"][1]),
+            (&"db".into(), &"now".into()),
+            "{asked}"
+        );
+        let path = format!("POST /v1/exec/{}", asked[0]["id"].as_str().unwrap());
+        let post = |path: &str, body: &str| {
+            let length = format!("Content-Length: {}", body.len());
+            let mut stream = UnixStream::connect(&socket).unwrap();
+            write!(
+                stream,
+                "{path} HTTP/1.1\r\nConnection: close\r\n{CHANGE}\r\nContent-Type: application/json\r\n{length}\r\n\r\n{body}"
+            )
+            .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer.split(' ').nth(1).unwrap().to_owned()
+        };
+        assert_eq!(post(&path, "{\"exitCode\": \"0\"}"), "422");
+        assert_eq!(post(&path, "{"), "400");
+        assert_eq!(post(&path, &format!("{{\"message\": \"{}\"}}", "x".repeat(100_000))), "413");
+        assert_eq!(post("POST /v1/exec/0", answer), "404");
+        assert_eq!(post(&path, answer), "204");
+        assert_eq!(post(&path, answer), "404", "it was answered");
+        wait_until(|| !ours("GET /v1/status", &[]).json()["lastRun"].is_null());
+        let run = ours("GET /v1/runs/1", &[]).json();
+        assert_eq!(run["outcome"], outcome, "{run}");
+        assert_eq!(agent.end(), Some(0));
+    }
 }

@@ -426,9 +426,7 @@ fn what_a_failed_job_asked_is_not_counted_with_the_next_one() {
     assert_eq!(scene.run().outcome, Outcome::Complete);
     let environment = Environment::default();
     job_with("wrong", &scene.config(), |access| {
-        access
-            .back_up(&Process::current(&environment), &environment, &Progress::default())
-            .unwrap_err();
+        access.back_up(&Process::current(&environment), &environment, &Progress::default()).unwrap_err();
         assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());
         access.newest_snapshot().unwrap_err();
         assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());

@@ -3,7 +3,7 @@
 //! | listener | needs |
 //! | --- | --- |
 //! | Unix socket | nothing: the file's rights are the key |
-//! | loopback | a token for what snapshots hold: every container of the pod comes here, and whoever forwards a port |
+//! | loopback | a token for what snapshots hold and for what hooks wait for: every container of the pod comes here, and whoever forwards a port |
 //! | any other address | a token, for everything |
 //!
 //! A request that changes something needs the header `X-Pillion-Request`, which no form of a web page can send.
@@ -26,8 +26,8 @@ pub(super) enum Door {
     Network,
 }
 
-/// What a token is needed for on the loopback address.
-const CONTENT: &str = "/v1/snapshots";
+/// What a token is needed for on the loopback address, and all below.
+const GUARDED: [&str; 2] = ["/v1/snapshots", "/v1/exec"];
 
 /// What has to be reached to show a token.
 const OPEN: [&str; 2] = ["/", "/v1/session"];
@@ -59,7 +59,9 @@ fn check(context: &Context, door: Door, request: &Request) -> Result<(), Problem
     }
     let needs_token = match door {
         Door::Socket => false,
-        Door::Loopback => path == CONTENT || path.starts_with("/v1/snapshots/"),
+        Door::Loopback => GUARDED.iter().any(|guarded| {
+            path.strip_prefix(guarded).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        }),
         Door::Network => !OPEN.contains(&path),
     };
     match needs_token {

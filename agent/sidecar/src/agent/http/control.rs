@@ -1,6 +1,6 @@
 //! What may be asked by who may steer the agent: how it is, its settings, its runs, and that it runs or pauses.
 
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -10,10 +10,13 @@ use serde::Deserialize;
 
 use super::access::{Door, guard};
 use super::problem::Problem;
-use super::{Context, runs, token};
+use super::{Context, exec, runs, token};
 use crate::agent::history::Pause;
 use crate::agent::view::status::Status;
 use crate::duration;
+
+/// Some words about a command.
+const MAX_BODY_BYTES: usize = 16 << 10;
 
 pub(super) fn router(context: &Context, door: Door) -> Router<Context> {
     Router::new()
@@ -25,9 +28,12 @@ pub(super) fn router(context: &Context, door: Door) -> Router<Context> {
         .route("/v1/runs/{number}/events", get(runs::follow))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
+        .route("/v1/exec", get(exec::list))
+        .route("/v1/exec/{id}", post(exec::answer))
         .route("/v1/session", post(session))
         .fallback(async || Problem::no_such_path())
         .method_not_allowed_fallback(async || Problem::wrong_method())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state((context.clone(), door), guard))
 }
 
