@@ -364,7 +364,9 @@ impl<'a> Run<'a> {
         } else {
             Some(repository.save_file(FileKind::Snapshot, &snapshot.encode())?)
         };
-        Ok(Report { snapshot_id, snapshot, summary, faults: self.counters.faults(), parent: parent_id })
+        let faults = self.counters.faults();
+        let stored_bytes = self.index.stored_bytes() + summary.data_added_packed;
+        Ok(Report { snapshot_id, snapshot, summary, faults, parent: parent_id, stored_bytes })
     }
 
     /// Fails when the run is to end.

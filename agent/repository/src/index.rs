@@ -209,6 +209,11 @@ impl Index {
             .map(|(position, entry)| (kind_of(entry), entry.id, self.location(position)))
     }
 
+    /// What all blobs take in their packs.
+    pub fn stored_bytes(&self) -> u64 {
+        self.entries.iter().map(|entry| u64::from(entry.length)).sum()
+    }
+
     pub fn len(&self) -> usize {
         self.entries.len()
     }

@@ -88,6 +88,8 @@ pub struct Report {
     pub summary: Summary,
     pub faults: Faults,
     pub parent: Option<Id>,
+    /// All blobs that the repository names in an index now, as they are stored.
+    pub stored_bytes: u64,
 }
 
 impl Report {

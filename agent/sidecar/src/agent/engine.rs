@@ -393,6 +393,7 @@ fn end(report: &Report, faults: &Faults) -> RunEnd {
         files_processed: summary.total_files_processed,
         bytes_processed: summary.total_bytes_processed,
         bytes_added: summary.data_added_packed,
+        repository_bytes: Some(report.stored_bytes),
         message: faults.sentence(&report.faults),
         ..RunEnd::empty(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
     }

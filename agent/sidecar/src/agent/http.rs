@@ -9,6 +9,7 @@ mod access;
 mod connection;
 mod control;
 mod exec;
+mod page;
 mod problem;
 mod public;
 mod runs;

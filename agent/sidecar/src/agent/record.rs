@@ -141,6 +141,9 @@ pub struct RunEnd {
     pub bytes_processed: u64,
     /// Bytes added to the repository, as stored.
     pub bytes_added: u64,
+    /// All blobs of the repository after the run, as stored; `None` where that was not seen.
+    #[serde(default)]
+    pub repository_bytes: Option<u64>,
     /// What is wrong, one sentence; empty where nothing is.
     pub message: String,
     pub hint: Option<Cow<'static, str>>,
@@ -174,6 +177,7 @@ impl RunEnd {
             files_processed: 0,
             bytes_processed: 0,
             bytes_added: 0,
+            repository_bytes: None,
             message: String::new(),
             hint: None,
         }

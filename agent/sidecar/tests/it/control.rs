@@ -190,11 +190,15 @@ fn a_token_opens_from_elsewhere_and_is_traded_for_a_cookie() {
     assert!(!wrong.body.contains("hunter2"));
     let right = "Authorization: Bearer hunter2-token";
     assert_eq!(ask("GET /v1/status", &[right]).status, 200);
+    let question = ask("GET /", &[]);
+    assert!(question.status == 200 && question.body.contains("Token"), "{question:?}");
+    assert!(!question.body.contains(scene.source().to_str().unwrap()), "{question:?}");
     let session = ask("POST /v1/session", &[right, CHANGE]);
     assert_eq!(session.status, 204, "{session:?}");
     let cookie = session.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let cookie = format!("Cookie: {cookie}");
     assert_eq!(ask("GET /v1/status", &[&cookie]).status, 200);
+    assert!(ask("GET /", &[&cookie]).body.contains(scene.source().to_str().unwrap()));
     assert_eq!(ask("POST /v1/backups", &[&cookie]).status, 403, "a page of a stranger sends it along");
     let config = ask("GET /v1/config", &[&cookie]).body;
     assert!(config.contains("schedule:") && !config.contains("hunter2"), "{config}");
@@ -334,4 +338,32 @@ fn a_command_in_another_container_is_asked_for_and_the_answer_decides() {
         assert_eq!(run["outcome"], outcome, "{run}");
         assert_eq!(agent.end(), Some(0));
     }
+}
+
+#[test]
+fn the_page_is_one_document_that_needs_nothing_from_elsewhere() {
+    let agent = Listening::start("");
+    let page = agent.loopback("GET /", &[]);
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
+    assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    let source = agent.scene.source();
+    for words in [source.to_str().unwrap(), "Complete", "Back up now", "Repository, now"] {
+        assert!(page.body.contains(words), "{words} is not in {}", page.body);
+    }
+    let names = |attribute: &str| {
+        let values = page.body.split(&format!(" {attribute}=\"")).skip(1);
+        values.map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for place in [names("src"), names("href")].concat() {
+        let answer = match place.as_str() {
+            "data:," => continue,
+            place => agent.loopback(&format!("GET {place}"), &[]),
+        };
+        assert_eq!(answer.status, 200, "{place}");
+    }
+    let form = agent.loopback("GET /v1/status", &[]).json()["form"].as_str().unwrap().to_owned();
+    assert!(page.body.contains(&form), "nothing has changed");
+    agent.loopback("POST /v1/pause", &[CHANGE]);
+    assert_ne!(agent.loopback("GET /v1/status", &[]).json()["form"], form.as_str());
+    assert!(agent.loopback("GET /", &[]).body.contains("Resume"));
 }

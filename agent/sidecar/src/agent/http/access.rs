@@ -30,15 +30,18 @@ pub(super) enum Door {
 const GUARDED: [&str; 2] = ["/v1/snapshots", "/v1/exec"];
 
 /// What has to be reached to show a token.
-const OPEN: [&str; 2] = ["/", "/v1/session"];
+const OPEN: [&str; 4] = ["/", "/page.css", "/page.js", "/v1/session"];
 
 pub(super) async fn guard(
     State((context, door)): State<(Context, Door)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match check(&context, door, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            request.extensions_mut().insert(door);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }

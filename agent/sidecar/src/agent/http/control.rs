@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::access::{Door, guard};
 use super::problem::Problem;
-use super::{Context, exec, runs, token};
+use super::{Context, exec, page, runs, token};
 use crate::agent::history::Pause;
 use crate::agent::view::status::Status;
 use crate::duration;
@@ -20,6 +20,9 @@ const MAX_BODY_BYTES: usize = 16 << 10;
 
 pub(super) fn router(context: &Context, door: Door) -> Router<Context> {
     Router::new()
+        .route("/", get(page::show))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
         .route("/v1/status", get(status))
         .route("/v1/config", get(config))
         .route("/v1/backups", post(runs::request))

@@ -1,5 +1,6 @@
 //! The state as JSON: what the status page shows, for programs.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +32,8 @@ pub struct Status {
     pub newest_snapshot_at: Option<DateTime<Utc>>,
     pub repository_problem: Option<String>,
     pub listeners: Vec<Listening>,
+    /// Another one where the status page would look otherwise, numbers aside that move while a run goes on.
+    pub form: String,
 }
 
 /// What is backed up, where, when and as whose.
@@ -109,8 +112,24 @@ impl Status {
             newest_snapshot_at: state.newest_snapshot_at,
             repository_problem: state.repository_problem.clone(),
             listeners: listeners.to_vec(),
+            form: form(state, listeners),
         }
     }
+}
+
+fn form(state: &State, listeners: &[Listening]) -> String {
+    let mut hasher = DefaultHasher::new();
+    (state.started_at, state.next_run_at, state.failures, state.newest_snapshot_at).hash(&mut hasher);
+    (state.settings.accepted, state.settings.refused, &state.repository_problem).hash(&mut hasher);
+    (state.pause.map(|pause| (pause.since, pause.until)), state.newest_run().map(|run| run.number))
+        .hash(&mut hasher);
+    (
+        state.queued.as_ref().map(|queued| queued.number),
+        state.running.as_ref().map(|running| running.queued.number),
+    )
+        .hash(&mut hasher);
+    listeners.iter().for_each(|listener| (&listener.place, &listener.problem).hash(&mut hasher));
+    format!("{:016x}", hasher.finish())
 }
 
 impl Run {
