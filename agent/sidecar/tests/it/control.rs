@@ -344,14 +344,19 @@ fn a_command_in_another_container_is_asked_for_and_the_answer_decides() {
 fn the_page_is_one_document_that_needs_nothing_from_elsewhere() {
     let agent = Listening::start("");
     let page = agent.loopback("GET /", &[]);
-    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")), "{page:?}");
+    assert_eq!(
+        (page.status, page.header("content-type")),
+        (200, Some("text/html; charset=utf-8")),
+        "{page:?}"
+    );
     assert!(page.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
     let source = agent.scene.source();
     for words in [source.to_str().unwrap(), "Complete", "Back up now", "Repository, now"] {
         assert!(page.body.contains(words), "{words} is not in {}", page.body);
     }
     let names = |attribute: &str| {
-        let values = page.body.split(&format!(" {attribute}=\"")).skip(1);
+        let begin = format!(" {attribute}=\"");
+        let values = page.body.split(&begin).skip(1);
         values.map(|rest| rest.split('"').next().unwrap().to_owned()).collect::<Vec<_>>()
     };
     for place in [names("src"), names("href")].concat() {
