@@ -139,7 +139,7 @@ impl Doors {
                 () = tokio::time::sleep(RETRY), if self.has_problem() => {}
             }
         }
-        self.open.values().for_each(Open::close);
+        self.open.iter().for_each(|(place, open)| open.close(place));
     }
 
     fn has_problem(&self) -> bool {
@@ -147,6 +147,11 @@ impl Doors {
     }
 
     fn open_and_close(&mut self) {
+        // Before the settings were looked at nobody knows where.
+        let state = self.context.handle.state();
+        if state.config.is_none() && state.settings.problems.is_empty() {
+            return;
+        }
         let http = self.context.http();
         let wanted: Vec<Place> = [
             http.public.map(Place::Public),
@@ -159,7 +164,7 @@ impl Doors {
         self.open.retain(|place, open| {
             let stays = wanted.contains(place);
             if !stays {
-                open.close();
+                open.close(place);
             }
             stays
         });
@@ -238,9 +243,13 @@ impl Doors {
 }
 
 impl Open {
-    fn close(&self) {
+    fn close(&self, place: &Place) {
         if let Self::Serving { stop, .. } = self {
             stop.cancel();
+            if let Place::Socket(path) = place {
+                // What is left of one is taken away by the next agent too.
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
 }

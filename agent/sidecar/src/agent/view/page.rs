@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::status::{Run, Status};
+use crate::agent::history::MAX_RUNS;
 use crate::agent::record::{Outcome, RunRecord};
 use crate::cli::output::format;
 
@@ -198,16 +199,24 @@ fn history(runs: &[Arc<RunRecord>]) -> Markup {
     }
 }
 
-/// A bar for each run, the newest at the right.
+/// In the plots' own unit, of which a run takes ten.
+const WIDTH: usize = MAX_RUNS * 10;
+
+/// Where the run at that position begins: the newest is at the right, and a few look like a few.
+fn left(runs: &[Arc<RunRecord>], position: usize) -> usize {
+    (MAX_RUNS + position).saturating_sub(runs.len()) * 10
+}
+
+/// A bar for each run.
 fn bars(caption: &str, runs: &[Arc<RunRecord>], values: &[f64]) -> Markup {
     let max = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
     html! {
         figure {
-            svg viewBox={ "0 0 " (runs.len() * 10) " 100" } preserveAspectRatio="none" role="img" aria-label=(caption) {
+            svg viewBox={ "0 0 " (WIDTH) " 100" } preserveAspectRatio="none" role="img" aria-label=(caption) {
                 @for (position, (run, value)) in runs.iter().zip(values).enumerate() {
                     // One that took no time is to be seen too.
                     @let height = (value / max * 100.0).max(1.0);
-                    rect class=(class(run.end.outcome)) x=(position * 10 + 1) width="8" y=(format!("{:.2}", 100.0 - height))
+                    rect class=(class(run.end.outcome)) x=(left(runs, position) + 1) width="8" y=(format!("{:.2}", 100.0 - height))
                         height=(format!("{height:.2}")) {
                         title { "run " (run.number) ", " (time(run.started_at)) ": " (run.end.outcome) }
                     }
@@ -227,7 +236,7 @@ fn size(runs: &[Arc<RunRecord>]) -> Markup {
     let Some((_, newest)) = sizes.last() else { return html! {} };
     let max = sizes.iter().map(|(_, bytes)| *bytes).max().unwrap_or(1).max(1) as f64;
     let point = |(position, bytes): &(usize, u64)| {
-        format!("{},{:.2}", position * 10 + 5, 100.0 - *bytes as f64 / max * 96.0)
+        format!("{},{:.2}", left(runs, *position) + 5, 100.0 - *bytes as f64 / max * 96.0)
     };
     let mut points: Vec<String> = sizes.iter().map(point).collect();
     // A line needs two ends.
@@ -237,7 +246,7 @@ fn size(runs: &[Arc<RunRecord>]) -> Markup {
     let caption = format!("Repository, now {}", format::bytes(*newest));
     html! {
         figure {
-            svg viewBox={ "0 0 " (runs.len() * 10) " 100" } preserveAspectRatio="none" role="img" aria-label=(caption) {
+            svg viewBox={ "0 0 " (WIDTH) " 100" } preserveAspectRatio="none" role="img" aria-label=(caption) {
                 polyline points=(points.join(" ")) {}
             }
             figcaption { (caption) }
