@@ -54,7 +54,9 @@ fmt-check: ## code is formatted, scripts parse, every file keeps the house's for
 	@for script in .ci/run e2e/tools/*.sh e2e/stores/*.sh; do bash -n $$script; done
 	@e2e/tools/house.sh
 
+# The fuzz targets are a workspace of their own: that their lock follows ours costs a second here and a late failure there.
 lint: environment ## clippy, where a warning is an error
+	@cargo metadata --manifest-path agent/repository/fuzz/Cargo.toml --locked --format-version 1 >/dev/null
 	@cargo clippy --workspace --all-targets --locked -- --deny warnings
 
 doc: environment ## the documentation of the code, where a warning is an error
