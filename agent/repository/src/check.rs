@@ -48,8 +48,9 @@ pub enum ReadData {
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Exclusive, as restic's check takes it. `None`: nothing is locked, and whoever writes meanwhile may make
-    /// good things look bad.
+    /// Restic's check takes an exclusive one. A shared one keeps out who removes, which is enough: whatever a snapshot
+    /// needs was there before it was listed. `None`: nothing is locked, and who removes meanwhile may make good things look
+    /// bad.
     pub lock: Option<lock::Options>,
     pub read_data: ReadData,
     /// `None`: every snapshot. Of others only the files are looked at, not what they hold, and data is read only
@@ -103,7 +104,9 @@ pub fn check(
     let Some(lock_options) = &options.lock else {
         return run(repository, options, reporter, progress);
     };
-    reporter.report(Event::Step { message: "create exclusive lock for repository".to_owned() });
+    if lock_options.mode == lock::Mode::Exclusive {
+        reporter.report(Event::Step { message: "create exclusive lock for repository".to_owned() });
+    }
     let lock = Lock::acquire(repository, lock_options)?;
     let locked = repository.with_store(repository.store.with_cancel(lock.token().clone()));
     let report = run(&locked, options, reporter, progress);
