@@ -22,9 +22,11 @@ pub mod schedule;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod timetable;
 pub mod totals;
 pub mod trigger;
 pub mod view;
+pub mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,15 +38,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
 use crate::telemetry;
-use command::{Accepted, Command, Handle, Refused, Reply};
+use command::{Command, Handle, Refused, Reply};
+use config::plan::PlanName;
 use config::secret::{self, Credentials};
-use config::{Config, DEFAULT_TERMINATION_LOG, Jitter, Loaded, Source};
+use config::{Config, DEFAULT_TERMINATION_LOG, Loaded, Source};
 use farewell::LastDeed;
 use history::{History, Pause};
 use queue::{Queue, Queued};
 use record::{Kind, Outcome, RunEnd, RunRecord};
-use run::{End, Ended, Engine, Job, RunRequest};
+use run::{End, Ended, Engine, Job, Newest, Patience, RunRequest};
 use state::{Settings, State};
+use timetable::{Gate, Timetable, newest_snapshot_at};
 use totals::Totals;
 use trigger::Trigger;
 
@@ -66,18 +70,9 @@ impl Clock for SystemClock {
     }
 }
 
-/// A moment to come: the time the schedule names, and with jitter the time to act on it.
+/// When to look again into a repository that could not be looked into.
 #[derive(Clone, Copy, Debug)]
-struct Due {
-    named: DateTime<Utc>,
-    start: DateTime<Utc>,
-    /// When this was worked out. A clock that shows an earlier time was set back.
-    computed_at: DateTime<Utc>,
-}
-
-/// When to ask again what could not be answered.
-#[derive(Clone, Copy, Debug)]
-struct Again {
+struct Look {
     at: DateTime<Utc>,
     failures: u32,
 }
@@ -98,21 +93,21 @@ pub struct Agent<E, C> {
     environment: Environment,
     /// The last good settings; `None` before the first.
     config: Option<Arc<Config>>,
-    due: Option<Due>,
+    timetable: Timetable,
     queue: Queue,
     job: Option<Job>,
     /// Whether an earlier process may have left something open around the workload.
     may_be_open: bool,
     /// `Some` while it is not known whether a run was missed.
-    look: Option<Again>,
-    retry: Option<Again>,
+    look: Option<Look>,
+    /// The store does not answer: until it does, a look asks it now and then, and nothing else begins by itself.
+    away_since: Option<DateTime<Utc>>,
     /// What was told last of the credentials, so that it is told once.
     told: Option<Told>,
     started_at: DateTime<Utc>,
     settings: Settings,
     history: History,
     totals: Arc<Totals>,
-    newest_snapshot_at: Option<DateTime<Utc>>,
     repository_problem: Option<String>,
     handle: Handle,
     commands: mpsc::Receiver<Command>,
@@ -135,18 +130,17 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             source,
             environment,
             config: None,
-            due: None,
+            timetable: Timetable::default(),
             queue: Queue::default(),
             job: None,
             may_be_open: false,
             look: None,
-            retry: None,
+            away_since: None,
             told: None,
             started_at,
             settings: Settings::default(),
             history: History::default(),
             totals: Arc::default(),
-            newest_snapshot_at: None,
             repository_problem: None,
             handle,
             commands,
@@ -205,7 +199,8 @@ impl<E: Engine, C: Clock> Agent<E, C> {
     fn take_leave(&self, deed: LastDeed<'_>) {
         let file =
             self.config.as_ref().map_or(DEFAULT_TERMINATION_LOG.as_ref(), |config| &*config.termination_log);
-        farewell::write(file, &farewell::words(deed, self.newest_snapshot_at, self.clock.now()));
+        let newest = newest_snapshot_at(&self.timetable.planned(self.gate()));
+        farewell::write(file, &farewell::words(deed, newest, self.clock.now()));
     }
 
     /// Takes over changed settings. Bad ones are told, and the last good ones go on.
@@ -214,24 +209,28 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             Loaded::Unchanged => {}
             Loaded::Good(config) => {
                 telemetry::change(config.log.level, config.log.format);
-                tracing::info!(
-                    schedule = config.schedule.expression(),
-                    zone = %config.schedule.zone(),
-                    host = config.host,
-                    sources = ?config.sources,
-                    repository = %config.repository,
-                    "settings taken over"
-                );
+                tracing::info!(host = config.host, repository = %config.repository, "settings taken over");
+                for plan in &config.plans {
+                    let schedule = &plan.schedule;
+                    tracing::info!(
+                        plan = plan.name.as_ref().map(PlanName::as_str),
+                        schedule = schedule.expression(),
+                        zone = %schedule.zone(),
+                        sources = ?plan.sources,
+                        "backups are planned"
+                    );
+                }
                 self.settings.problems.clear();
                 self.settings.accepted += 1;
                 self.history.open(&config.cache_directory);
                 self.queue.number_after(self.history.last_number());
+                self.timetable = Timetable::of(&config, self.history.runs().map(|run| &**run));
                 self.config = Some(Arc::from(config));
                 self.may_be_open = true;
-                self.due = None;
-                self.retry = None;
                 self.told = None;
-                self.look = Some(Again { at: self.clock.now(), failures: 0 });
+                self.away_since = None;
+                self.look = Some(Look { at: self.clock.now(), failures: 0 });
+                self.drop_what_is_planned_no_more();
             }
             Loaded::Bad(problems) => {
                 let goes_on = self.config.is_some();
@@ -244,28 +243,34 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         }
     }
 
+    /// Runs of plans that the settings no longer have do not begin.
+    fn drop_what_is_planned_no_more(&mut self) {
+        while let Some(queued) = self.queue.take_if(|queued| !self.timetable.has(&queued.work)) {
+            let end = RunEnd {
+                message: "the settings no longer have it".to_owned(),
+                ..RunEnd::empty(Outcome::Cancelled)
+            };
+            let now = self.clock.now();
+            self.record(queued, now, end);
+        }
+    }
+
     fn queue_what_is_due(&mut self) {
-        let Some(config) = self.config.clone() else { return };
         let now = self.clock.now();
-        if self.due.is_none_or(|due| now < due.computed_at) {
-            self.due = next_due(&config, now);
-        }
         self.end_pause(now);
-        let is_paused = self.history.pause().is_some();
-        if let Some(due) = self.due
-            && due.start <= now
-        {
-            self.due = next_due(&config, now);
-            if !is_paused {
-                self.queue.push(Trigger::Schedule { due: due.named }, now);
-            }
+        for (work, trigger) in self.timetable.come_due(now, self.gate()) {
+            self.queue.push(work, trigger, now);
         }
-        if let Some(retry) = self.retry
-            && retry.at <= now
-            && !is_paused
-        {
-            self.queue.push(Trigger::Retry { failures: retry.failures }, now);
-            self.retry = None;
+    }
+
+    fn is_paused(&self) -> bool {
+        self.history.pause().is_some()
+    }
+
+    fn gate(&self) -> Gate {
+        match self.is_paused() || self.away_since.is_some() {
+            true => Gate::Closed,
+            false => Gate::Open,
         }
     }
 
@@ -281,7 +286,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         }
         let now = self.clock.now();
         // What a look finds missed would begin by itself.
-        let looks = self.history.pause().is_none() && self.look.is_some_and(|look| look.at <= now);
+        let looks = !self.is_paused() && self.look.is_some_and(|look| look.at <= now);
         let queued = if looks { None } else { self.queue.take() };
         if !looks && queued.is_none() {
             return;
@@ -290,15 +295,17 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         let engine = Arc::clone(&self.engine);
         let cancel = stop.child_token();
         match (queued, credentials) {
-            (None, Ok(credentials)) => self.job = Some(Job::look(engine, config, credentials, cancel)),
+            (None, Ok(credentials)) => {
+                let patience = if self.away_since.is_some() { Patience::Short } else { Patience::Long };
+                self.job = Some(Job::look(engine, config, credentials, patience, cancel));
+            }
             (None, Err(problem)) => {
                 let end = End::Look(Err(RunEnd::failed(problem, None)));
                 self.job_ended(Ended { config, end });
             }
             (Some(queued), Ok(credentials)) => {
-                // Any run will show what a retry would have shown.
-                self.retry = self.retry.map(|retry| Again { at: DateTime::<Utc>::MAX_UTC, ..retry });
-                tracing::info!(run = queued.number, reason = %queued.trigger, "run begins");
+                self.timetable.begun(&queued.work);
+                tracing::info!(run = queued.number, work = %queued.work, reason = %queued.trigger, "run begins");
                 self.job = Some(Job::run(engine, request(queued, config, credentials), now, cancel));
             }
             (Some(queued), Err(problem)) => {
@@ -345,41 +352,72 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 if is_cancelled && end.outcome == Outcome::Stopped {
                     end.outcome = Outcome::Cancelled;
                 }
+                let record = self.record(queued, started_at, end);
                 if counts {
-                    self.plan_retry(&queued.trigger, end.outcome, self.clock.now());
+                    self.learn_from(&record);
                 }
-                if end.outcome.has_snapshot() {
-                    self.newest_snapshot_at = Some(started_at);
-                    self.repository_problem = None;
-                }
-                self.record(queued, started_at, end);
             }
         }
     }
 
-    fn record(&mut self, queued: Queued, started_at: DateTime<Utc>, end: RunEnd) {
-        let record = RunRecord {
+    /// What a run that is over means for those to come.
+    fn learn_from(&mut self, run: &RunRecord) {
+        let Some(config) = self.config.clone() else { return };
+        self.timetable.ended(run, config.backoff);
+        if run.end.outcome.is_conclusive() {
+            self.repository_problem = None;
+            // Its snapshot answers whether one was missed, but for one plan alone.
+            let is_answered = run.work.kind == Kind::Backup && config.plans.len() == 1;
+            let look = Look { at: run.ended_at, failures: 0 };
+            self.look = self.look.map(|_| look).filter(|_| !is_answered);
+            self.is_back();
+        }
+        if run.end.store_is_away {
+            self.look = Some(Look { at: run.ended_at + config.backoff.wait(1), failures: 1 });
+            self.is_away(run.ended_at);
+        }
+    }
+
+    fn is_away(&mut self, now: DateTime<Utc>) {
+        if self.away_since.is_none() {
+            tracing::warn!(
+                "the store is away: it is asked now and then, and nothing begins by itself until it answers"
+            );
+            self.away_since = Some(now);
+        }
+    }
+
+    fn is_back(&mut self) {
+        if let Some(since) = self.away_since.take() {
+            tracing::info!(since = %since.format("%FT%TZ"), "the store is back");
+        }
+    }
+
+    fn record(&mut self, queued: Queued, started_at: DateTime<Utc>, end: RunEnd) -> Arc<RunRecord> {
+        let record = Arc::new(RunRecord {
             number: queued.number,
-            kind: Kind::Backup,
+            work: queued.work,
             trigger: queued.trigger,
             requested_at: queued.requested_at,
             started_at,
             ended_at: self.clock.now(),
             end,
-        };
+        });
         record.log();
         Arc::make_mut(&mut self.totals).add(&record);
-        self.history.add(Arc::new(record));
+        self.history.add(Arc::clone(&record));
+        record
     }
 
     /// Answers at once, when what was done can be seen. Whoever asked may be gone; it is done all the same.
     fn obey(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Run(reply) => {
-                let accepted = match self.config {
-                    Some(_) => Ok(Accepted { number: self.queue.push(Trigger::Request, now) }),
-                    None => Err(Refused::NoSettings),
+            Command::Run(work, reply) => {
+                let accepted = match (&self.config, self.timetable.has(&work)) {
+                    (None, _) => Err(Refused::NoSettings),
+                    (Some(_), false) => Err(Refused::NoSuchWork),
+                    (Some(_), true) => Ok(self.queue.push(work, Trigger::Request, now)),
                 };
                 self.answer(reply, accepted);
             }
@@ -406,7 +444,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
     }
 
     fn cancel(&mut self, number: u64, now: DateTime<Utc>) -> Result<(), Refused> {
-        if let Some(queued) = self.queue.take_if(number) {
+        if let Some(queued) = self.queue.take_if(|queued| queued.number == number) {
             self.record(queued, now, RunEnd::empty(Outcome::Cancelled));
             return Ok(());
         }
@@ -424,50 +462,41 @@ impl<E: Engine, C: Clock> Agent<E, C> {
 
     /// What was due meanwhile is made up for, once.
     fn resume(&mut self, now: DateTime<Utc>) {
-        if self.history.pause().is_some() {
+        if self.is_paused() {
             tracing::info!("resumed");
             self.history.set_pause(None);
-            self.look = Some(Again { at: now, failures: 0 });
+            self.look = Some(Look { at: now, failures: 0 });
         }
     }
 
     fn publish(&self) {
-        let job = self.job.as_ref();
-        let is_paused = self.history.pause().is_some();
-        let moments = [self.due.map(|due| due.start), self.retry.map(|retry| retry.at)];
-        let next_run_at = moments.into_iter().flatten().min().filter(|at| *at < DateTime::<Utc>::MAX_UTC);
         self.state.send_replace(Arc::new(State {
             started_at: self.started_at,
             published_at: Instant::now(),
             config: self.config.clone(),
             settings: self.settings.clone(),
             pause: self.history.pause(),
-            next_run_at: next_run_at.filter(|_| !is_paused),
-            failures: self.retry.map_or(0, |retry| retry.failures),
-            queued: self.queue.waiting().cloned(),
-            running: job.and_then(Job::running),
+            away_since: self.away_since,
+            planned: self.timetable.planned(self.gate()),
+            queued: self.queue.waiting().cloned().collect(),
+            running: self.job.as_ref().and_then(Job::running),
             runs: self.history.runs().cloned().collect(),
             totals: Arc::clone(&self.totals),
-            newest_snapshot_at: self.newest_snapshot_at,
             repository_problem: self.repository_problem.clone(),
         }));
     }
 
-    /// The newest own snapshot is known, or could not be asked for.
-    fn looked(&mut self, found: Result<Option<DateTime<Utc>>, RunEnd>) {
-        let (Some(config), Some(look)) = (&self.config, self.look) else { return };
+    /// The newest own snapshots are known, or could not be asked for.
+    fn looked(&mut self, found: Result<Newest, RunEnd>) {
+        let (Some(config), Some(look)) = (self.config.clone(), self.look) else { return };
         let now = self.clock.now();
         match found {
             Ok(newest) => {
                 self.look = None;
-                self.newest_snapshot_at = newest;
                 self.repository_problem = None;
-                let missed =
-                    newest.is_some_and(|at| config.schedule.next_after(at).is_some_and(|due| due <= now));
-                match newest {
-                    None => _ = self.queue.push(Trigger::First, now),
-                    Some(newest) if missed => _ = self.queue.push(Trigger::CatchUp { newest }, now),
-                    Some(_) => {}
+                self.is_back();
+                for (work, trigger) in self.timetable.seen(&newest, now) {
+                    self.queue.push(work, trigger, now);
                 }
             }
             // Only a person ends that: the schedule's next run shows whether one did.
@@ -480,6 +509,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                 );
                 self.look = None;
                 self.repository_problem = Some(end.message);
+                self.is_back();
             }
             Err(end) => {
                 let failures = look.failures.saturating_add(1);
@@ -490,43 +520,23 @@ impl<E: Engine, C: Clock> Agent<E, C> {
                     retry_in_seconds = wait.as_secs(),
                     "cannot see what is in the repository"
                 );
-                self.look = Some(Again { at: now + wait, failures });
+                self.look = Some(Look { at: now + wait, failures });
                 self.repository_problem = Some(end.message);
+                match end.store_is_away {
+                    true => self.is_away(now),
+                    false => self.is_back(),
+                }
             }
-        }
-    }
-
-    fn plan_retry(&mut self, trigger: &Trigger, outcome: Outcome, now: DateTime<Utc>) {
-        let before = match (self.retry, trigger) {
-            // Where tries are counted, they are those since the schedule asked.
-            (Some(retry), _) if self.config.as_ref().is_some_and(|config| config.retries.is_none()) => {
-                retry.failures
-            }
-            (_, trigger) => trigger.failures_before(),
-        };
-        self.retry = match (&self.config, outcome) {
-            (Some(config), Outcome::Failed) => {
-                let failures = before.saturating_add(1);
-                let again = Again { at: now + config.backoff.wait(failures), failures };
-                config.retry_follows(failures).then_some(again)
-            }
-            _ => None,
-        };
-        // A snapshot answers the question whether one was missed.
-        if matches!(outcome, Outcome::Complete | Outcome::Incomplete) {
-            self.look = None;
         }
     }
 
     /// How long nothing can happen by itself.
     fn wait(&self) -> Duration {
         let now = self.clock.now();
-        let is_paused = self.history.pause().is_some();
         let moments = [
-            self.due.map(|due| due.start),
-            self.retry.filter(|_| !is_paused).map(|retry| retry.at),
-            self.look.filter(|_| !is_paused && self.job.is_none()).map(|look| look.at),
-            (self.job.is_none() && self.queue.waiting().is_some()).then_some(now),
+            self.timetable.next(self.gate()),
+            self.look.filter(|_| !self.is_paused() && self.job.is_none()).map(|look| look.at),
+            (self.job.is_none() && self.queue.waiting().next().is_some()).then_some(now),
             self.history.pause().and_then(|pause| pause.until),
         ];
         let next = moments.into_iter().flatten().min();
@@ -536,15 +546,6 @@ impl<E: Engine, C: Clock> Agent<E, C> {
 
 fn request(queued: Queued, config: Arc<Config>, credentials: Credentials) -> RunRequest {
     RunRequest { queued, config, credentials, progress: Arc::default() }
-}
-
-fn next_due(config: &Config, now: DateTime<Utc>) -> Option<Due> {
-    let named = config.schedule.next_after(now)?;
-    let jitter = match config.jitter {
-        Jitter::Off => chrono::TimeDelta::zero(),
-        Jitter::Auto => config.schedule.jitter(named, config.identity.as_deref().unwrap_or(&config.host)),
-    };
-    Some(Due { named, start: named + jitter, computed_at: now })
 }
 
 /// The end of the job under way; never, if there is none.

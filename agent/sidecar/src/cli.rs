@@ -40,6 +40,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use crate::agent::worker;
 use crate::environment::Environment;
 use crate::{allocator, restart};
 use failure::{Exit, Failure};
@@ -100,6 +101,9 @@ pub enum Command {
     Resume(client::Options),
     /// Print version information
     Version,
+    /// Do what the running agent has done by a process of its own
+    #[command(hide = true)]
+    Worker,
 }
 
 /// The whole process: starts again as it has to be, reads arguments and environment, runs the command, prints how it failed.
@@ -107,6 +111,7 @@ pub fn main() -> ExitCode {
     let parsed = Cli::try_parse();
     let environment = match &parsed {
         Ok(Cli { command: Command::Agent(options), .. }) if !options.check_config => restart::environment(),
+        Ok(Cli { command: Command::Worker, .. }) => restart::environment(),
         _ => {
             allocator::set();
             Environment::of_process()
@@ -169,6 +174,7 @@ fn run(cli: Cli, environment: &Environment) -> Result<(), Failure> {
             restore::run(&options, &start(Prompt::Once)?)
         }
         Command::Check(options) => check::run(&options, &start(Prompt::Once)?),
+        Command::Worker => worker::run(environment),
         Command::Agent(options) => agent::run(&options, global, environment),
         Command::Status(options) => status::run(&options, global, environment, &output),
         Command::Trigger(options) => trigger::run(&options, global, environment, &output),

@@ -21,6 +21,14 @@ impl Environment {
         std::env::vars_os().collect()
     }
 
+    /// The same and one more variable.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut variables = self.variables.clone();
+        variables.insert(name.into(), Zeroizing::new(value.into()));
+        Self { variables, exposed: self.exposed.clone() }
+    }
+
     /// The same, known to be readable in what the system shows of the process, and why it has to be.
     #[must_use]
     pub fn readable_by_others(self, why: &str) -> Self {

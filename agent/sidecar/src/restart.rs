@@ -67,20 +67,27 @@ fn start_again(environment: &Environment) -> String {
     }
     let Some(name) = arguments.next() else { return "there is no name to start with".to_owned() };
     let saved = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3);
-    let handed = match saved.as_ref().map_err(|e| (*e).into()).and_then(|_| pack(environment)) {
-        Ok(handed) => handed,
-        Err(e) => return format!("keep the environment in memory: {e}"),
-    };
-    let kept = KEPT.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?)));
     let mut command = Command::new(program);
-    command.arg0(name).args(arguments).env_clear().envs(kept).stdin(Stdio::from(handed));
-    allocator::settle(&mut command);
+    if let Err(e) = saved.as_ref().map_err(|e| (*e).into()).and_then(|_| hand_over(&mut command, environment))
+    {
+        return format!("keep the environment in memory: {e}");
+    }
+    command.arg0(name).args(arguments);
     let failed = command.exec();
     // A failed start has taken the place of standard input already.
     if let Ok(saved) = saved {
         let _it_is_not_read = rustix::stdio::dup2_stdin(saved);
     }
     format!("start again: {failed}")
+}
+
+/// Makes a program of ours that is to be started take that environment, which nobody can read in what the system shows of it.
+pub fn hand_over(command: &mut Command, environment: &Environment) -> Result<()> {
+    let handed = pack(environment)?;
+    let kept = KEPT.iter().filter_map(|name| Some((OsString::from(name), env::var_os(name)?)));
+    command.env_clear().envs(kept).stdin(Stdio::from(handed));
+    allocator::settle(command);
+    Ok(())
 }
 
 /// The variables in a sealed file of memory, to be read from its beginning.

@@ -6,27 +6,22 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::history::Pause;
+use super::record::Work;
 use super::state::State;
 
 /// Who comes when that many wait for an answer waits before asking.
 const MAX_WAITING: usize = 64;
-
-/// The run that will answer a request for one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Accepted {
-    pub number: u64,
-}
 
 /// Why a command came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// There were no good settings yet.
     NoSettings,
+    /// The settings have no such plan, or no checks.
+    NoSuchWork,
     /// There is no such run, or it is over.
     NoSuchRun,
     /// The process ends.
@@ -35,7 +30,8 @@ pub enum Refused {
 
 #[derive(Debug)]
 pub enum Command {
-    Run(Reply<Accepted>),
+    /// The number of the run that will answer.
+    Run(Work, Reply<u64>),
     Cancel(u64, Reply<()>),
     Pause(Option<DateTime<Utc>>, Reply<Pause>),
     Resume(Reply<()>),
@@ -65,9 +61,9 @@ impl Handle {
         self.state.clone()
     }
 
-    /// Asks for a backup: a run that has not begun yet.
-    pub async fn run(&self) -> Result<Accepted, Refused> {
-        self.ask(Command::Run).await
+    /// Asks for a run that has not begun yet; its number.
+    pub async fn run(&self, work: Work) -> Result<u64, Refused> {
+        self.ask(|reply| Command::Run(work, reply)).await
     }
 
     /// Ends a run, or takes one that waits out of the queue.

@@ -5,6 +5,7 @@
 
 pub mod hooks;
 pub mod http;
+pub mod plan;
 pub mod raw;
 pub mod secret;
 mod section;
@@ -13,6 +14,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
@@ -28,13 +30,19 @@ use crate::open::Connection;
 use crate::setting::{Compression, PackSize, parse_size_bytes, usual_cache_bytes};
 use crate::telemetry::{LogFormat, LogLevel};
 
-use hooks::Hooks;
 use http::Http;
+use plan::{Plan, PlanName};
 use raw::{Raw, Text};
 pub use source::{Loaded, Source};
 
 /// The host of every snapshot unless set: a pod's own name would change with every rollout.
 const DEFAULT_HOST: &str = "host-0";
+/// How the tag of a named plan's snapshots begins.
+pub const PLAN_TAG: &str = "pillion-plan=";
+/// At one a week everything is read within a quarter.
+const DEFAULT_CHECK_GROUPS: u64 = 12;
+/// restic's bound.
+const MAX_CHECK_GROUPS: u64 = 256;
 pub const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/pillion";
 /// Packs of the usual size take at most 0.25 GB of it. The rest holds the index and the trees of about a million files.
 const USUAL_CACHE_BYTES: u64 = 512 << 20;
@@ -53,37 +61,39 @@ pub struct Config {
     pub connection: Connection,
     /// What the repository's ID has to be.
     pub repository_id: Option<Id>,
-    /// Absolute, without `.` or `..`; at least one.
-    pub sources: Vec<PathBuf>,
-    pub exclude: Exclude,
-    pub schedule: Schedule,
-    pub jitter: Jitter,
+    /// At least one; a nameless one is alone.
+    pub plans: Vec<Plan>,
+    pub check: Option<Check>,
     pub host: String,
     /// What this agent's snapshots carry as the tag `pillion=<identity>`.
     pub identity: Option<String>,
-    /// The tags that were asked for, without the identity's.
-    pub tags: Vec<String>,
     pub cache_directory: PathBuf,
     /// All that may be in the cache directory; enough for packs of `pack_size`.
     pub cache_bytes: u64,
     pub credentials_directory: PathBuf,
     pub retry_lock: Duration,
     pub backoff: Backoff,
-    /// How often a failed run is tried again until the next scheduled one; `None` without end.
-    pub retries: Option<u32>,
-    pub hooks: Hooks,
     /// Other hosts than this machine itself that hooks may speak to, in small letters.
     pub hook_hosts: Vec<String>,
     pub compression: Compression,
     pub pack_size: PackSize,
     pub http: Http,
-    /// Of a whole run.
-    pub run_timeout: Bound,
     /// Of a run in which nothing moves.
     pub stall_timeout: Bound,
     /// Where the last words go, if there is such a file.
     pub termination_log: PathBuf,
     pub log: Log,
+}
+
+/// When the whole repository is looked through, and how much of its data is read each time.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub schedule: Schedule,
+    pub jitter: Jitter,
+    /// Each check reads the data of one of that many groups of packs, by turns.
+    pub groups: u64,
+    /// Of a whole run.
+    pub run_timeout: Bound,
 }
 
 /// restic's exclude options, as written.
@@ -104,6 +114,15 @@ pub enum Jitter {
     #[default]
     Off,
     Auto,
+}
+
+impl fmt::Display for Jitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Auto => "auto",
+        })
+    }
 }
 
 /// How long something may take, if there is a bound.
@@ -141,13 +160,35 @@ pub struct Log {
 }
 
 impl Config {
-    /// Every tag of a snapshot: the identity's first.
-    pub fn snapshot_tags(&self) -> Vec<String> {
-        self.identity_tag().into_iter().chain(self.tags.iter().cloned()).collect()
+    /// Every tag of a plan's snapshots, ours first.
+    pub fn snapshot_tags(&self, plan: &Plan) -> Vec<String> {
+        let of_plan = plan.name.as_ref().map(|name| self.plan_tag(name));
+        self.identity_tag().into_iter().chain(of_plan).chain(plan.tags.iter().cloned()).collect()
+    }
+
+    /// The tag that the plan's snapshots have and no others; `None` where there is none.
+    pub fn own_tag(&self, plan: &Plan) -> Option<String> {
+        match &plan.name {
+            Some(name) => Some(self.plan_tag(name)),
+            None => self.identity_tag(),
+        }
     }
 
     pub fn identity_tag(&self) -> Option<String> {
         self.identity.as_ref().map(|identity| format!("pillion={identity}"))
+    }
+
+    fn plan_tag(&self, name: &PlanName) -> String {
+        format!("{PLAN_TAG}{}:{name}", self.name())
+    }
+
+    /// What tells this agent from others.
+    pub fn name(&self) -> &str {
+        self.identity.as_deref().unwrap_or(&self.host)
+    }
+
+    pub fn plan(&self, name: Option<&PlanName>) -> Option<&Plan> {
+        self.plans.iter().find(|plan| plan.name.as_ref() == name)
     }
 
     /// What was written, understood; or every problem, each a sentence that begins with the setting's name.
@@ -156,99 +197,70 @@ impl Config {
         let config = Self::resolve_fields(raw, &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(problems),
+            _ => {
+                // What plans and checks share is read for each of them.
+                let mut told = BTreeSet::new();
+                problems.retain(|problem| told.insert(problem.clone()));
+                Err(problems)
+            }
         }
     }
 
     /// `None` only where a problem was added.
-    fn resolve_fields(raw: Raw, problems: &mut Vec<String>) -> Option<Self> {
+    fn resolve_fields(mut raw: Raw, problems: &mut Vec<String>) -> Option<Self> {
         let mut read = Reader { problems };
-        let store = store::resolve(&mut read, raw.repository, raw.backend);
-        let repository_id = read.optional("repositoryId", raw.repository_id, parse_id);
-        let upload_limit = read.optional("limitUpload", raw.limit_upload, str::parse).unwrap_or_default();
+        let store = store::resolve(&mut read, raw.repository.take(), raw.backend.take());
+        let repository_id = read.optional("repositoryId", raw.repository_id.take(), parse_id);
+        let upload_limit =
+            read.optional("limitUpload", raw.limit_upload.take(), str::parse).unwrap_or_default();
         let download_limit =
-            read.optional("limitDownload", raw.limit_download, str::parse).unwrap_or_default();
-        let sources = read.sources(raw.sources);
-        let zone = read.optional("timeZone", raw.time_zone, parse_zone);
-        let schedule = read.required("schedule", raw.schedule, |text| Schedule::parse(text, zone));
-        let jitter = read.optional("jitter", raw.jitter, parse_jitter);
-        let identity = read.optional("identity", raw.identity, parse_tag);
-        let host = read.optional("host", raw.host, parse_host);
-        let tags = read.list("tags", raw.tags, parse_tag);
-        let exclude = Exclude {
-            patterns: read.list("exclude", raw.exclude, parse_pattern),
-            insensitive_patterns: read.list("iexclude", raw.iexclude, parse_pattern),
-            files: read.list("excludeFile", raw.exclude_file, absolute_path),
-            insensitive_files: read.list("iexcludeFile", raw.iexclude_file, absolute_path),
-            if_present: read.list("excludeIfPresent", raw.exclude_if_present, parse_marker),
-            larger_than_bytes: read.optional("excludeLargerThan", raw.exclude_larger_than, parse_size_bytes),
-            caches: read.optional("excludeCaches", raw.exclude_caches, parse_switch).unwrap_or(false),
-        };
-        let cache = read.optional("cacheDir", raw.cache_dir, absolute_path);
-        let credentials = read.optional("credentialsDir", raw.credentials_dir, absolute_path);
-        let retry_lock = read.optional("retryLock", raw.retry_lock, duration::parse);
-        let backoff = read.backoff(raw.retry_min, raw.retry_max);
-        let retries = read.optional("retries", raw.retries, parse_count);
-        let hook_hosts = read.list("hookHosts", raw.hook_hosts, hooks::parse_host);
-        let hooks = hooks::resolve(&mut read, raw.hooks, &hook_hosts);
-        let compression = read.optional("compression", raw.compression, str::parse);
-        let pack_size = read.optional("packSize", raw.pack_size, str::parse).unwrap_or_default();
+            read.optional("limitDownload", raw.limit_download.take(), str::parse).unwrap_or_default();
+        let identity = read.optional("identity", raw.identity.take(), parse_tag);
+        let host = read.optional("host", raw.host.take(), parse_host);
+        let cache = read.optional("cacheDir", raw.cache_dir.take(), absolute_path);
+        let credentials = read.optional("credentialsDir", raw.credentials_dir.take(), absolute_path);
+        let retry_lock = read.optional("retryLock", raw.retry_lock.take(), duration::parse);
+        let backoff = read.backoff(raw.retry_min.take(), raw.retry_max.take());
+        let hook_hosts = read.list("hookHosts", raw.hook_hosts.take(), hooks::parse_host);
+        let compression = read.optional("compression", raw.compression.take(), str::parse);
+        let pack_size = read.optional("packSize", raw.pack_size.take(), str::parse).unwrap_or_default();
         let cache_bytes =
-            read.optional("cacheSize", raw.cache_size, |text| parse_cache_size(text, pack_size));
+            read.optional("cacheSize", raw.cache_size.take(), |text| parse_cache_size(text, pack_size));
         let cache_directory = cache.unwrap_or_else(|| DEFAULT_CACHE_DIRECTORY.into());
-        let http = http::Written {
-            public_address: raw.public_address,
-            control_address: raw.control_address,
-            control_socket: raw.control_socket,
-            control_token_file: raw.control_token_file,
-            control_key: raw.control_key,
-            instance: raw.instance,
-        };
-        let http = Http::resolve(&mut read, http, &cache_directory);
-        let run_timeout = read.optional("runTimeout", raw.run_timeout, parse_bound);
-        let stall_timeout = read.optional("stallTimeout", raw.stall_timeout, parse_bound);
-        let termination_log = read.optional("terminationLog", raw.termination_log, absolute_path);
-        let level = read.optional("logLevel", raw.log_level, str::parse);
-        let format = read.optional("logFormat", raw.log_format, str::parse);
+        let http = Http::resolve(&mut read, &mut raw, &cache_directory);
+        let stall_timeout = read.optional("stallTimeout", raw.stall_timeout.take(), parse_bound);
+        let termination_log = read.optional("terminationLog", raw.termination_log.take(), absolute_path);
+        let level = read.optional("logLevel", raw.log_level.take(), str::parse);
+        let format = read.optional("logFormat", raw.log_format.take(), str::parse);
+        let check = read.check(&mut raw);
+        let plans = read.plans(raw, &hook_hosts);
         let (repository, connection) = store?;
         Some(Self {
             repository,
             connection: Connection { upload_limit, download_limit, ..connection },
             repository_id,
-            sources,
-            exclude,
-            schedule: schedule?,
-            jitter: jitter.unwrap_or_default(),
+            plans: plans?,
+            check,
             host: host.unwrap_or_else(|| DEFAULT_HOST.to_owned()),
             identity,
-            tags,
             cache_directory,
             cache_bytes: cache_bytes.unwrap_or_else(|| usual_cache_bytes(USUAL_CACHE_BYTES, pack_size)),
             credentials_directory: credentials.unwrap_or_else(|| DEFAULT_CREDENTIALS_DIRECTORY.into()),
             retry_lock: retry_lock.unwrap_or(DEFAULT_RETRY_LOCK),
             backoff,
-            retries,
-            hooks,
             hook_hosts,
             compression: compression.unwrap_or_default(),
             pack_size,
             http,
-            run_timeout: run_timeout.unwrap_or(Bound(None)),
             stall_timeout: stall_timeout.unwrap_or(Bound(Some(DEFAULT_STALL))),
             termination_log: termination_log.unwrap_or_else(|| DEFAULT_TERMINATION_LOG.into()),
             log: Log { level: level.unwrap_or_default(), format: format.unwrap_or_default() },
         })
     }
 
-    /// Whether a run that failed is tried again before the schedule asks for the next one. `failures` counts that one.
-    pub fn retry_follows(&self, failures: u32) -> bool {
-        self.retries.is_none_or(|retries| failures <= retries)
-    }
-
     /// What was understood, as YAML for anybody to see: what hooks send may be secret and is left out.
     pub fn to_shown_yaml(&self) -> String {
-        let mut raw = Raw::of(self);
-        raw.hooks = raw.hooks.map(raw::Hooks::without_secrets);
+        let raw = Raw::of(self).without_secrets();
         serde_norway::to_string(&raw).expect("settings are text, lists and mappings of text")
     }
 
@@ -310,6 +322,47 @@ impl Reader<'_> {
             self.problems.push("sources: is not set".to_owned());
         }
         sources
+    }
+
+    /// What there is to back up, with all that is left of the settings. `None` only where a problem was added.
+    fn plans(&mut self, mut raw: Raw, hook_hosts: &[String]) -> Option<Vec<Plan>> {
+        let Some(named) = raw.plans.take() else {
+            return Some(vec![Plan::resolve(self, None, raw, hook_hosts)?]);
+        };
+        if named.0.is_empty() {
+            self.problems.push("plans: there is none: write one, or sources and schedule alone".to_owned());
+        }
+        let mut plans = Vec::new();
+        for (name, of_plan) in named.0 {
+            let mut problems = Vec::new();
+            let mut read = Reader { problems: &mut problems };
+            let plan = match name.parse::<PlanName>() {
+                Ok(known) => Plan::resolve(&mut read, Some(known), of_plan.over(raw.clone()), hook_hosts),
+                Err(problem) => {
+                    self.problems.push(format!("plans: {problem}"));
+                    continue;
+                }
+            };
+            self.problems.extend(problems.into_iter().map(|problem| format!("plans.{name}.{problem}")));
+            plans.extend(plan);
+        }
+        Some(plans)
+    }
+
+    fn check(&mut self, raw: &mut Raw) -> Option<Check> {
+        let zone = self.optional("timeZone", raw.time_zone.clone(), parse_zone);
+        // The zone that is set may be meant for the backups alone.
+        let parse = |text: &str| Schedule::parse(text, zone).or_else(|_| Schedule::parse(text, None));
+        let schedule = self.optional("checkSchedule", raw.check_schedule.take(), parse);
+        let groups = self.optional("checkGroups", raw.check_groups.take(), parse_groups);
+        let jitter = self.optional("jitter", raw.jitter.clone(), parse_jitter);
+        let run_timeout = self.optional("runTimeout", raw.run_timeout.clone(), parse_bound);
+        Some(Check {
+            schedule: schedule?,
+            jitter: jitter.unwrap_or_default(),
+            groups: groups.unwrap_or(DEFAULT_CHECK_GROUPS),
+            run_timeout: run_timeout.unwrap_or(Bound(None)),
+        })
     }
 
     fn backoff(&mut self, min: Option<Text>, max: Option<Text>) -> Backoff {
@@ -378,14 +431,27 @@ fn parse_cache_size(text: &str, pack_size: PackSize) -> Result<u64, String> {
     }
 }
 
-fn parse_bound(text: &str) -> Result<Bound, String> {
-    match text {
-        "off" => Ok(Bound(None)),
-        _ => match duration::parse(text).map_err(|problem| format!("{problem}, or off"))? {
-            limit if limit < Duration::from_secs(1) => Err("must be at least 1s, or off".to_owned()),
-            limit => Ok(Bound(Some(limit))),
-        },
+/// `off`, or what `parse` understands.
+fn switchable<T>(
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> impl FnOnce(&str) -> Result<Option<T>, String> {
+    move |text| match text {
+        "off" => Ok(None),
+        _ => parse(text).map(Some).map_err(|problem| format!("{problem}, or off")),
     }
+}
+
+fn parse_bound(text: &str) -> Result<Bound, String> {
+    let limit = |text: &str| match duration::parse(text)? {
+        limit if limit < Duration::from_secs(1) => Err("must be at least 1s".to_owned()),
+        limit => Ok(limit),
+    };
+    switchable(limit)(text).map(Bound)
+}
+
+fn parse_groups(text: &str) -> Result<u64, String> {
+    let groups = text.parse().ok().filter(|groups| (1..=MAX_CHECK_GROUPS).contains(groups));
+    groups.ok_or_else(|| format!("{text:?} is no number from 1 to {MAX_CHECK_GROUPS}"))
 }
 
 fn parse_jitter(text: &str) -> Result<Jitter, String> {

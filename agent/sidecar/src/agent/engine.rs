@@ -4,6 +4,7 @@
 //! stays from job to job ([`kept`]), what the job is told (what it leaves out: [`exclusion`]), and what is remembered of
 //! how it went ([`faults`]). The work is done on a thread that may block. A panic there ends the run and nothing else.
 
+pub mod check;
 pub mod exclusion;
 mod faults;
 mod kept;
@@ -33,13 +34,16 @@ use pillion_repository::{Error, Result};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::config::Config;
+use super::config::plan::Plan;
 use super::config::secret::Credentials;
+use super::config::{Bound, Config, PLAN_TAG};
 use super::hook::Runner;
 use super::hook::around::{self, Around, Retry};
 use super::hook::exec::ExecRequests;
-use super::record::{Changes, Outcome, RunEnd};
-use super::run::{Engine, RunRequest};
+use super::record::{Changes, Kind, Outcome, RunEnd};
+use super::run::{Engine, Newest, RunRequest};
+use super::trigger::Trigger;
+use super::worker::{self, Job};
 use crate::VERSION;
 use crate::environment::Environment;
 use crate::open::{open_backend, open_repository, retry_sentence, without_line_end};
@@ -68,15 +72,17 @@ impl Resident {
         Self { environment, kept, stuck: Stuck::default(), source_paths: SourcePaths::WithoutLinks, hooks }
     }
 
-    /// Does a job of these settings, which is watched: it ends, whatever its sources do.
+    /// Does a job of these settings, which is watched: it ends, whatever the sources of these plans do.
     async fn watched<T: Send + 'static>(
         &self,
         config: &Arc<Config>,
+        (plans, whole): (&[Plan], Bound),
         progress: Arc<Progress>,
         cancel: CancellationToken,
         work: impl FnOnce(&Kept, &Config, &Watch, CancellationToken, Handle) -> Result<T, RunEnd> + Send + 'static,
     ) -> Result<T, RunEnd> {
-        if let Some(refusal) = self.stuck.refusal(&config.sources) {
+        let sources: Vec<PathBuf> = plans.iter().flat_map(|plan| plan.sources.iter().cloned()).collect();
+        if let Some(refusal) = self.stuck.refusal(&sources) {
             return Err(refusal);
         }
         let watch = Watch::new(config, self.kept.counts(), progress);
@@ -85,47 +91,32 @@ impl Resident {
         let (kept, its, token) = (Arc::clone(&self.kept), Arc::clone(config), cancel.clone());
         let (seen, runtime) = (Arc::clone(&watch), Handle::current());
         let work = move || work(&kept, &its, &seen, token, runtime);
-        let limits = Limits::of(config);
-        watch::over(work, (&watch, limits), cancel, &config.sources, &self.stuck).await
+        let limits = Limits::of(config, whole);
+        watch::over(work, (&watch, limits), cancel, &sources, &self.stuck).await
     }
 }
 
 impl Engine for Resident {
-    async fn newest_snapshot(
+    async fn newest_snapshots(
         &self,
         config: Arc<Config>,
         credentials: Credentials,
         cancel: CancellationToken,
-    ) -> Result<Option<DateTime<Utc>>, RunEnd> {
+    ) -> Result<Newest, RunEnd> {
         let look = move |kept: &Kept, config: &Config, watch: &Watch, cancel, runtime| {
             let access = Access { config, credentials: &credentials, cancel, runtime, kept, watch };
-            Ok(access.newest_snapshot()?)
+            Ok(access.newest_snapshots()?)
         };
-        self.watched(&config, Arc::default(), cancel, look).await
+        self.watched(&config, (&config.plans, Bound(None)), Arc::default(), cancel, look).await
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
-        let process = Process::current(&self.environment);
-        let (environment, source_paths) = (self.environment.clone(), self.source_paths.clone());
-        let hooks = Around::new(self.hooks.clone(), &request.config, request.queued.number);
-        let failures = request.queued.trigger.failures_before() + 1;
-        let retry = match request.config.retry_follows(failures) {
-            true => Retry::Follows,
-            false => Retry::No,
-        };
-        let RunRequest { config, credentials, progress, .. } = request;
-        let (its, quiesce) = (Arc::clone(&progress), Some(Arc::new(hooks.clone()) as Arc<dyn Quiesce>));
-        let run = move |kept: &Kept, config: &Config, watch: &Watch, cancel, runtime| {
-            let access = Access { config, credentials: &credentials, cancel, runtime, kept, watch };
-            let options = access.options(&process, &environment)?;
-            Ok(access.back_up_as(&backup::Options { source_paths, quiesce, ..options }, &process, &its)?)
-        };
-        let end = self.watched(&config, progress, cancel, run).await.unwrap_or_else(|end| end);
-        let retry = match end.outcome {
-            Outcome::Failed => retry,
-            _ => Retry::No,
-        };
-        hooks.conclude(end, retry).await
+        let config = Arc::clone(&request.config);
+        match (request.queued.work.kind, config.plan(request.queued.work.plan.as_ref())) {
+            (Kind::Backup, Some(plan)) => self.back_up(request, plan, cancel).await,
+            (Kind::Backup, None) => RunEnd::failed("the settings have no such plan", None),
+            (Kind::Check, _) => self.check(&request, &cancel).await,
+        }
     }
 
     fn exec_requests(&self) -> Arc<ExecRequests> {
@@ -134,6 +125,58 @@ impl Engine for Resident {
 
     async fn recover(&self, config: Arc<Config>, cancel: CancellationToken) {
         around::recover(&self.hooks, &config, &cancel).await;
+    }
+}
+
+impl Resident {
+    async fn check(&self, request: &RunRequest, cancel: &CancellationToken) -> RunEnd {
+        let RunRequest { queued, config, progress, .. } = request;
+        let Some(check) = &config.check else { return RunEnd::failed("the settings have no checks", None) };
+        // A try after a failure is of the same group.
+        let at = match queued.trigger {
+            Trigger::Schedule { due } => due,
+            _ => Utc::now(),
+        };
+        let job = Job::Check { group: check.schedule.turn(at) % check.groups + 1, groups: check.groups };
+        let cancel = cancel.child_token();
+        let done = worker::carry_out(job, config, &self.environment, progress, &cancel);
+        tokio::pin!(done);
+        let Some(limit) = check.run_timeout.0 else { return done.await };
+        tokio::select! {
+            end = &mut done => return end,
+            () = tokio::time::sleep(limit) => cancel.cancel(),
+        }
+        let end = done.await;
+        match end.outcome {
+            Outcome::Stopped => watch::too_long(limit),
+            _ => end,
+        }
+    }
+
+    async fn back_up(&self, request: RunRequest, plan: &Plan, cancel: CancellationToken) -> RunEnd {
+        let process = Process::current(&self.environment);
+        let (environment, source_paths) = (self.environment.clone(), self.source_paths.clone());
+        let RunRequest { queued, config, credentials, progress } = request;
+        let hooks = Around::new(self.hooks.clone(), &config, plan, queued.number);
+        let retry = match plan.retry_follows(queued.trigger.failures_before() + 1) {
+            true => Retry::Follows,
+            false => Retry::No,
+        };
+        let (its, quiesce) = (Arc::clone(&progress), Some(Arc::new(hooks.clone()) as Arc<dyn Quiesce>));
+        let of_plan = plan.clone();
+        let run = move |kept: &Kept, config: &Config, watch: &Watch, cancel, runtime| {
+            let access = Access { config, credentials: &credentials, cancel, runtime, kept, watch };
+            let options = access.options(&of_plan, &process, &environment)?;
+            let options = backup::Options { source_paths, quiesce, ..options };
+            Ok(access.back_up(&of_plan, &options, &process, &its)?)
+        };
+        let bounds = (std::slice::from_ref(plan), plan.run_timeout);
+        let end = self.watched(&config, bounds, progress, cancel, run).await.unwrap_or_else(|end| end);
+        let retry = match end.outcome {
+            Outcome::Failed => retry,
+            _ => Retry::No,
+        };
+        hooks.conclude(end, retry).await
     }
 }
 
@@ -148,77 +191,64 @@ struct Access<'a> {
 }
 
 impl Access<'_> {
-    /// When the newest snapshot of this agent was begun.
-    fn newest_snapshot(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
+    /// When the newest snapshot of each plan was begun.
+    fn newest_snapshots(&self) -> Result<Newest, Refusal> {
         let looked = self.look();
         self.tell_asked();
         looked
     }
 
-    fn look(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
+    fn look(&self) -> Result<Newest, Refusal> {
         let mut pin = self.pin()?;
         let way = self.way()?;
-        let repository = match self.open(&way) {
-            Err(Error::NoRepository { .. }) if pin.id().is_none() => return Ok(None),
-            opened => pin.accept(opened)?,
+        let snapshots = match self.open(&way) {
+            Err(Error::NoRepository { .. }) if pin.id().is_none() => Vec::new(),
+            opened => {
+                let repository = pin.accept(opened)?;
+                self.kept.keep(way, &repository);
+                let (snapshots, damaged) = repository.load_snapshots()?;
+                for error in damaged {
+                    tracing::warn!(%error, "a snapshot cannot be read");
+                }
+                snapshots
+            }
         };
-        self.kept.keep(way, &repository);
-        let (snapshots, damaged) = repository.load_snapshots()?;
-        for error in damaged {
-            tracing::warn!(%error, "a snapshot cannot be read");
-        }
-        let newest = snapshots.iter().rev().find(|(_, snapshot)| self.is_own(snapshot));
-        Ok(newest.and_then(|(_, snapshot)| {
-            DateTime::from_timestamp(snapshot.time.seconds, snapshot.time.nanoseconds)
-        }))
+        let newest = |plan: &Plan| {
+            let (_, newest) = snapshots.iter().rev().find(|(_, snapshot)| self.is_own(plan, snapshot))?;
+            DateTime::from_timestamp(newest.time.seconds, newest.time.nanoseconds)
+        };
+        Ok(self.config.plans.iter().map(|plan| (plan.name.clone(), newest(plan))).collect())
     }
 
-    fn is_own(&self, snapshot: &Snapshot) -> bool {
-        match self.config.identity_tag() {
-            Some(tag) => snapshot.tags.contains(&tag),
-            None => snapshot.hostname == self.config.host && self.holds_the_sources(snapshot),
+    fn is_own(&self, plan: &Plan, snapshot: &Snapshot) -> bool {
+        let is_of_named_plan = || snapshot.tags.iter().any(|tag| tag.starts_with(PLAN_TAG));
+        match self.config.own_tag(plan) {
+            Some(tag) => snapshot.tags.contains(&tag) && (plan.name.is_some() || !is_of_named_plan()),
+            None => snapshot.hostname == self.config.host && holds_the_sources(plan, snapshot),
         }
     }
 
-    /// Whether a run of now would find no source that the snapshot lacks. A snapshot lists what was there: to ask for a
-    /// source that is missing for good would make every start a first run, while one that was missing then and is there
-    /// now does ask for a run.
-    fn holds_the_sources(&self, snapshot: &Snapshot) -> bool {
-        let is_listed = |source: &Path| snapshot.has_paths(&[source.to_string_lossy().into_owned()]);
-        let (listed, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
-            self.config.sources.iter().partition(|source| is_listed(source));
-        !listed.is_empty() && others.iter().all(|source| source::open_without_links(&bytes(source)).is_err())
-    }
-
-    #[cfg(test)]
     fn back_up(
         &self,
-        process: &Process,
-        environment: &Environment,
-        progress: &Progress,
-    ) -> Result<RunEnd, Refusal> {
-        self.back_up_as(&self.options(process, environment)?, process, progress)
-    }
-
-    fn back_up_as(
-        &self,
+        plan: &Plan,
         options: &backup::Options,
         process: &Process,
         progress: &Progress,
     ) -> Result<RunEnd, Refusal> {
-        let ended = self.back_up_uncounted(options, process, progress);
+        let ended = self.back_up_uncounted(plan, options, process, progress);
         self.tell_asked();
         ended
     }
 
     fn back_up_uncounted(
         &self,
+        plan: &Plan,
         options: &backup::Options,
         process: &Process,
         progress: &Progress,
     ) -> Result<RunEnd, Refusal> {
         let mut pin = self.pin()?;
-        self.config.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
+        plan.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let repository = self.open_or_init(&mut pin, process)?;
         let faults = Faults::default();
         let reporter = self.watch.listen(&faults);
@@ -314,17 +344,11 @@ impl Access<'_> {
         }
     }
 
-    fn options(&self, process: &Process, environment: &Environment) -> Result<backup::Options> {
+    fn options(&self, plan: &Plan, process: &Process, environment: &Environment) -> Result<backup::Options> {
         let config = self.config;
-        let exclusion = exclusion::of(config, environment).map_err(Error::Refused)?;
-        // Never a pod's own name: the rule that a dead process on the same host leaves a stale lock must not be
-        // applied from another container, where the same process ID means another process.
-        let holder = Holder {
-            hostname: config.identity.clone().unwrap_or_else(|| config.host.clone()),
-            ..process.clone().holder()
-        };
+        let exclusion = exclusion::of(config, plan, environment).map_err(Error::Refused)?;
         Ok(backup::Options {
-            source: Source::Paths(config.sources.iter().map(|source| bytes(source)).collect()),
+            source: Source::Paths(plan.sources.iter().map(|source| bytes(source)).collect()),
             source_paths: SourcePaths::WithoutLinks,
             working_directory: b"/".to_vec(),
             mounts: Mounts::Refuse,
@@ -338,21 +362,38 @@ impl Access<'_> {
             username: process.username.clone(),
             uid: process.uid,
             gid: process.gid,
-            tags: config.snapshot_tags(),
-            identity: config.identity_tag(),
+            tags: config.snapshot_tags(plan),
+            identity: config.own_tag(plan),
             time: None,
             program_version: format!("pillion {VERSION}"),
             skip_if_unchanged: false,
             quiesce: None,
-            lock: Some(lock::Options {
-                holder,
-                mode: lock::Mode::Shared,
-                retry_for: config.retry_lock,
-                timing: lock::Timing::default(),
-                given_up: self.watch.given_up.clone(),
-            }),
+            lock: Some(self.lock(process)),
         })
     }
+
+    fn lock(&self, process: &Process) -> lock::Options {
+        // Never a pod's own name: the rule that a dead process on the same host leaves a stale lock must not be
+        // applied from another container, where the same process ID means another process.
+        let holder = Holder { hostname: self.config.name().to_owned(), ..process.clone().holder() };
+        lock::Options {
+            holder,
+            mode: lock::Mode::Shared,
+            retry_for: self.config.retry_lock,
+            timing: lock::Timing::default(),
+            given_up: self.watch.given_up.clone(),
+        }
+    }
+}
+
+/// Whether a run of now would find no source that the snapshot lacks. A snapshot lists what was there: to ask for a
+/// source that is missing for good would make every start a first run, while one that was missing then and is there
+/// now does ask for a run.
+fn holds_the_sources(plan: &Plan, snapshot: &Snapshot) -> bool {
+    let is_listed = |source: &Path| snapshot.has_paths(&[source.to_string_lossy().into_owned()]);
+    let (listed, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        plan.sources.iter().partition(|source| is_listed(source));
+    !listed.is_empty() && others.iter().all(|source| source::open_without_links(&bytes(source)).is_err())
 }
 
 fn bytes(path: &Path) -> Vec<u8> {

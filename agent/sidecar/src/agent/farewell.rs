@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
     use crate::agent::queue::Queued;
-    use crate::agent::record::{Kind, RunEnd};
+    use crate::agent::record::{RunEnd, Work};
     use crate::agent::trigger::Trigger;
 
     #[test]
@@ -91,14 +91,14 @@ mod tests {
         let trigger = Trigger::Schedule { due: begun };
         let record = |end| RunRecord {
             number: 3,
-            kind: Kind::Backup,
+            work: Work::default(),
             trigger,
             requested_at: begun,
             started_at: begun,
             ended_at: now,
             end,
         };
-        let queued = Queued { number: 3, trigger, joined: 0, requested_at: begun };
+        let queued = Queued { number: 3, work: Work::default(), trigger, joined: 0, requested_at: begun };
         let running = Running { queued, started_at: begun, progress: Arc::default() };
         let (stopped, failed) = (record(RunEnd::stopped()), record(RunEnd::failed("no\nstore", None)));
         for (deed, told) in [

@@ -119,7 +119,7 @@ fn read(path: &Path) -> Result<Content> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::record::{Kind, Outcome, RunEnd};
+    use crate::agent::record::{Outcome, RunEnd, Work};
     use crate::agent::trigger::Trigger;
 
     fn run(number: u64) -> Arc<RunRecord> {
@@ -127,8 +127,8 @@ mod tests {
         let trigger = Trigger::CatchUp { newest: at };
         let hint = Some("do it");
         let end = RunEnd { snapshot: Some("ab".repeat(32)), ..RunEnd::failed("away", hint) };
-        let kind = Kind::Backup;
-        Arc::new(RunRecord { number, kind, trigger, requested_at: at, started_at: at, ended_at: at, end })
+        let work = Work::default();
+        Arc::new(RunRecord { number, work, trigger, requested_at: at, started_at: at, ended_at: at, end })
     }
 
     fn numbers(history: &History) -> Vec<u64> {

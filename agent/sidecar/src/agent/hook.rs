@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::config::Config;
 use super::config::hooks::{Handler, Hook};
+use super::config::plan::{Plan, PlanName};
 use crate::duration;
 use exec::ExecRequests;
 
@@ -35,12 +37,25 @@ impl Moment {
     }
 }
 
+/// Whose hook it is.
+#[derive(Clone, Debug)]
+pub struct Whose {
+    pub host: String,
+    pub identity: Option<String>,
+    pub plan: Option<PlanName>,
+}
+
+impl Whose {
+    pub fn of(config: &Config, plan: &Plan) -> Self {
+        Self { host: config.host.clone(), identity: config.identity.clone(), plan: plan.name.clone() }
+    }
+}
+
 /// What a hook may know of its run.
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub moment: Moment,
-    pub host: String,
-    pub identity: Option<String>,
+    pub whose: Whose,
     /// The number of the run; `None` for one of an earlier process.
     pub run: Option<u64>,
     /// Only after the reading.

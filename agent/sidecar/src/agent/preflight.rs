@@ -2,6 +2,8 @@
 //!
 //! The agent itself does not ask this before it serves: what is wrong here may be right at the next run, and a run says it.
 
+use std::path::PathBuf;
+
 use pillion_repository::source::{RootError, open_without_links};
 
 use super::config::{Config, secret};
@@ -20,7 +22,6 @@ pub struct Findings {
 /// Looks, and changes nothing.
 pub fn look(config: &Config, environment: &Environment) -> Findings {
     let mut findings = Findings::default();
-    findings.problems.extend(exclusion::of(config, environment).err());
     if let Err(unusable) = secret::load(&config.credentials_directory, environment, &config.repository) {
         let told = format!("credentialsDir: {unusable}");
         match unusable.is_absent {
@@ -29,7 +30,15 @@ pub fn look(config: &Config, environment: &Environment) -> Findings {
             false => findings.problems.push(told),
         }
     }
-    for source in &config.sources {
+    for plan in &config.plans {
+        findings.problems.extend(exclusion::of(config, plan, environment).err());
+        look_at_sources(&plan.sources, &mut findings);
+    }
+    findings
+}
+
+fn look_at_sources(sources: &[PathBuf], findings: &mut Findings) {
+    for source in sources {
         match open_without_links(source.as_os_str().as_encoded_bytes()) {
             Ok(_) => {}
             Err(error @ (RootError::Missing { .. } | RootError::Failed { .. })) => {
@@ -38,7 +47,6 @@ pub fn look(config: &Config, environment: &Environment) -> Findings {
             Err(error) => findings.problems.push(format!("sources: {error}")),
         }
     }
-    findings
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::config::plan::PlanName;
 use super::trigger::Trigger;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub enum Outcome {
     Complete,
     /// There is a snapshot, and something is not in it.
     Incomplete,
+    /// The check found damage: something that was backed up may not be restorable.
+    Damaged,
     Failed,
     /// Where this agent's repository was there is none, or another one. Somebody has to decide; no retry can.
     RepositoryReplaced,
@@ -28,9 +31,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Complete,
         Self::Incomplete,
+        Self::Damaged,
         Self::Failed,
         Self::RepositoryReplaced,
         Self::Stopped,
@@ -41,6 +45,11 @@ impl Outcome {
     pub fn has_snapshot(self) -> bool {
         matches!(self, Self::Complete | Self::Incomplete)
     }
+
+    /// Whether what was asked for was done, whatever it showed.
+    pub fn is_conclusive(self) -> bool {
+        matches!(self, Self::Complete | Self::Incomplete | Self::Damaged)
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -48,6 +57,7 @@ impl fmt::Display for Outcome {
         f.write_str(match self {
             Self::Complete => "Complete",
             Self::Incomplete => "Incomplete",
+            Self::Damaged => "Damaged",
             Self::Failed => "Failed",
             Self::RepositoryReplaced => "RepositoryReplaced",
             Self::Stopped => "Stopped",
@@ -62,14 +72,63 @@ impl fmt::Display for Outcome {
 pub enum Kind {
     #[default]
     Backup,
+    /// Whether everything that snapshots need is there and whole.
+    Check,
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Backup => "backup",
+            Self::Check => "check",
         })
     }
+}
+
+/// What is done, and for which plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Work {
+    #[serde(default)]
+    pub kind: Kind,
+    /// `None` where there is but one plan, and for what is about the whole repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanName>,
+}
+
+impl Work {
+    pub const CHECK: Self = Self { kind: Kind::Check, plan: None };
+
+    pub fn backup(plan: Option<PlanName>) -> Self {
+        Self { kind: Kind::Backup, plan }
+    }
+
+    /// The plan as a label: nothing, where it has no name.
+    pub fn plan_label(&self) -> &str {
+        self.plan.as_ref().map_or("", PlanName::as_str)
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.plan {
+            Some(plan) => write!(f, "{} of {plan}", self.kind),
+            None => write!(f, "{}", self.kind),
+        }
+    }
+}
+
+/// What a check looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Checked {
+    /// Findings that are damage.
+    pub errors: u64,
+    pub snapshots: u64,
+    pub packs: u64,
+    /// Packs of which every byte was read: those of one group of several.
+    pub packs_read: u64,
+    pub group: u64,
+    pub groups: u64,
 }
 
 /// Files or directories, by what the last snapshot knew of them.
@@ -144,6 +203,12 @@ pub struct RunEnd {
     /// All blobs of the repository after the run, as stored; `None` where that was not seen.
     #[serde(default)]
     pub repository_bytes: Option<u64>,
+    /// Of a check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checked: Option<Box<Checked>>,
+    /// Whether it came to nothing because the store does not answer: trying again is of no use until it does.
+    #[serde(default)]
+    pub store_is_away: bool,
     /// What is wrong, one sentence; empty where nothing is.
     pub message: String,
     pub hint: Option<Cow<'static, str>>,
@@ -178,6 +243,8 @@ impl RunEnd {
             bytes_processed: 0,
             bytes_added: 0,
             repository_bytes: None,
+            checked: None,
+            store_is_away: false,
             message: String::new(),
             hint: None,
         }
@@ -188,7 +255,11 @@ impl From<pillion_repository::Error> for RunEnd {
     fn from(error: pillion_repository::Error) -> Self {
         match error {
             pillion_repository::Error::Cancelled => Self::stopped(),
-            error => Self::failed(error.to_string(), hint(&error)),
+            error => {
+                let store_is_away =
+                    matches!(&error, pillion_repository::Error::Backend(e) if !e.is_permanent());
+                Self { store_is_away, ..Self::failed(error.to_string(), hint(&error)) }
+            }
         }
     }
 }
@@ -211,8 +282,8 @@ fn hint(error: &pillion_repository::Error) -> Option<&'static str> {
 #[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     pub number: u64,
-    #[serde(default)]
-    pub kind: Kind,
+    #[serde(flatten)]
+    pub work: Work,
     pub trigger: Trigger,
     pub requested_at: DateTime<Utc>,
     /// Of a backup: what was written before is in the snapshot.
@@ -237,6 +308,7 @@ impl RunRecord {
             ($level:ident, $text:expr) => {
                 tracing::$level!(
                     run = self.number,
+                    work = %self.work,
                     outcome = %end.outcome,
                     seconds,
                     snapshot,
@@ -255,6 +327,7 @@ impl RunRecord {
         match end.outcome {
             Outcome::Complete | Outcome::Stopped | Outcome::Cancelled => tell!(info, "run ended"),
             Outcome::Incomplete => tell!(warn, "run ended: something is not in the snapshot"),
+            Outcome::Damaged => tell!(error, "run ended: the repository is damaged"),
             Outcome::Failed => tell!(error, "run failed"),
             Outcome::RepositoryReplaced => tell!(error, "run refused"),
         }

@@ -4,6 +4,7 @@
 //! for it before anything else begins, and before the process ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use pillion_repository::event::Progress;
@@ -11,11 +12,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
+use super::config::plan::PlanName;
 use super::config::secret::Credentials;
 use super::hook::exec::ExecRequests;
 use super::queue::Queued;
-use super::record::RunEnd;
+use super::record::{Outcome, RunEnd};
 use super::state::Running;
+use crate::duration;
 
 /// What a run is given. The credentials were read for this run alone.
 #[derive(Clone, Debug)]
@@ -30,14 +33,14 @@ pub struct RunRequest {
 /// What the agent does not do itself. Both calls end soon after `cancel`, with nothing half done that a later run
 /// would trip over.
 pub trait Engine: Send + Sync + 'static {
-    /// When the newest snapshot of this agent (by identity tag, else by host and sources) was begun. `None` if there
-    /// is none, or no repository yet. What keeps it from being known is told as the end of a run would be.
-    fn newest_snapshot(
+    /// When the newest snapshot of each plan (by its tag, else by host and sources) was begun. `None` if there is none, or
+    /// no repository yet. What keeps it from being known is told as the end of a run would be.
+    fn newest_snapshots(
         &self,
         config: Arc<Config>,
         credentials: Credentials,
         cancel: CancellationToken,
-    ) -> impl Future<Output = Result<Option<DateTime<Utc>>, RunEnd>> + Send;
+    ) -> impl Future<Output = Result<Newest, RunEnd>> + Send;
 
     /// Ends what a process before this one began around the workload and did not end. Asked whenever settings are taken
     /// over, before anything else is.
@@ -51,9 +54,12 @@ pub trait Engine: Send + Sync + 'static {
         Arc::default()
     }
 
-    /// Takes a snapshot. Every failure is an end, never a panic or a hang.
+    /// Does what is asked for. Every failure is an end, never a panic or a hang.
     fn run(&self, request: RunRequest, cancel: CancellationToken) -> impl Future<Output = RunEnd> + Send;
 }
+
+/// By the plan's name.
+pub type Newest = Vec<(Option<PlanName>, Option<DateTime<Utc>>)>;
 
 /// What is under way; never more than one.
 #[derive(Debug)]
@@ -66,7 +72,7 @@ pub(super) struct Job {
 #[derive(Debug)]
 enum Task {
     /// Asking for the newest snapshot, to see whether a run was missed.
-    Look(JoinHandle<Result<Option<DateTime<Utc>>, RunEnd>>),
+    Look(JoinHandle<Result<Newest, RunEnd>>),
     Recover(JoinHandle<()>),
     Run {
         running: Running,
@@ -87,9 +93,40 @@ pub(super) struct Ended {
 
 #[derive(Debug)]
 pub(super) enum End {
-    Look(Result<Option<DateTime<Utc>>, RunEnd>),
+    Look(Result<Newest, RunEnd>),
     Recovered,
     Run { queued: Queued, started_at: DateTime<Utc>, is_cancelled: bool, end: RunEnd },
+}
+
+/// How long a store that does not answer is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as by a run.
+    Long,
+    /// It did not answer the last time, and who asks asks again.
+    Short,
+}
+
+/// Enough for a store that is slow.
+const PROBE: Duration = Duration::from_secs(60);
+
+/// The look's end, or that there was none in time.
+async fn soon(
+    look: impl Future<Output = Result<Newest, RunEnd>>,
+    cancel: &CancellationToken,
+) -> Result<Newest, RunEnd> {
+    tokio::pin!(look);
+    tokio::select! {
+        found = &mut look => return found,
+        () = tokio::time::sleep(PROBE) => cancel.cancel(),
+    }
+    match look.await {
+        Err(end) if end.outcome == Outcome::Stopped => {
+            let message = format!("the store did not answer within {}", duration::format(PROBE));
+            Err(RunEnd { store_is_away: true, ..RunEnd::failed(message, None) })
+        }
+        found => found,
+    }
 }
 
 impl Job {
@@ -97,10 +134,17 @@ impl Job {
         engine: Arc<E>,
         config: Arc<Config>,
         credentials: Credentials,
+        patience: Patience,
         cancel: CancellationToken,
     ) -> Self {
         let its = Arc::clone(&config);
-        let task = tokio::spawn(async move { engine.newest_snapshot(its, credentials, cancel).await });
+        let task = tokio::spawn(async move {
+            let look = engine.newest_snapshots(its, credentials, cancel.clone());
+            match patience {
+                Patience::Long => look.await,
+                Patience::Short => soon(look, &cancel).await,
+            }
+        });
         Self { config, task: Task::Look(task) }
     }
 

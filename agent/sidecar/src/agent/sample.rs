@@ -70,7 +70,7 @@ mod tests {
 
         let loaded = Source::new(Raw::default(), &Environment::default(), Some(file)).load();
         let Loaded::Good(config) = loaded else { panic!("{loaded:?}") };
-        assert!(config.sources[0].join("recipes/tea.md").exists());
+        assert!(config.plans[0].sources[0].join("recipes/tea.md").exists());
         let Config { credentials_directory, repository, .. } = &*config;
         let credentials = secret::load(credentials_directory, &Environment::default(), repository).unwrap();
         assert_eq!(credentials.password.expose(), b"sample");

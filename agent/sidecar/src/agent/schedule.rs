@@ -11,10 +11,16 @@ mod tests;
 
 use std::time::Duration;
 
-use chrono::{DateTime, MappedLocalTime, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, Datelike, MappedLocalTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc,
+};
 use chrono_tz::Tz;
+use cron::TimeUnitSpec;
 
 use field::{DAYS_OF_MONTH, DAYS_OF_WEEK, Field, HOURS, MINUTES, MONTHS};
+
+/// Where days are counted from: no agent ran before.
+const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2024, 1, 1).expect("it is a day");
 
 /// The most a start is moved to spread a herd: a tenth of the interval, and no more than this.
 const MAX_JITTER: TimeDelta = TimeDelta::minutes(15);
@@ -65,6 +71,14 @@ impl Schedule {
         &self.expression
     }
 
+    /// The expression, which means the same wherever it is read.
+    pub fn expression_with_zone(&self) -> String {
+        match split_zone(&self.expression) {
+            Ok((None, fields)) => format!("TZ={} {fields}", self.zone),
+            _ => self.expression.clone(),
+        }
+    }
+
     pub fn zone(&self) -> Tz {
         self.zone
     }
@@ -112,6 +126,41 @@ impl Schedule {
             .filter_map(|minutes| minute.checked_add_signed(TimeDelta::minutes(minutes)))
             .find_map(|later| self.zone.from_local_datetime(&later).earliest())
             .map(|instant| instant.with_timezone(&Utc))
+    }
+
+    /// How often the schedule has come by `instant`, counted from some time long ago: the next time has the next number. At
+    /// a changed clock a number may be left out.
+    pub fn turn(&self, instant: DateTime<Utc>) -> u64 {
+        let schedules = match &self.rule {
+            Rule::Every(period) => {
+                return u64::try_from(instant.timestamp()).unwrap_or(0) / period.as_secs().max(1);
+            }
+            Rule::Calendar(schedules) => schedules,
+        };
+        let wall = instant.with_timezone(&self.zone).naive_local();
+        let is_named = |day: NaiveDate| {
+            schedules.iter().any(|schedule| {
+                schedule.months().includes(day.month())
+                    && schedule.days_of_month().includes(day.day())
+                    && schedule.days_of_week().includes(day.weekday().number_from_sunday())
+            })
+        };
+        // All of them name the same times of a day.
+        let Some(first) = schedules.first() else { return 0 };
+        let (hours, minutes) = (first.hours(), first.minutes());
+        let in_a_day = u64::from(hours.count()) * u64::from(minutes.count());
+        let days = FIRST_DAY.iter_days().take_while(|day| *day < wall.date());
+        let before = days.filter(|day| is_named(*day)).count() as u64 * in_a_day;
+        let is_over = |hour: u32, minute: u32| (hour, minute) <= (wall.hour(), wall.minute());
+        let today = match is_named(wall.date()) {
+            true => hours
+                .iter()
+                .flat_map(|hour| minutes.iter().map(move |minute| (hour, minute)))
+                .filter(|(hour, minute)| is_over(*hour, *minute))
+                .count() as u64,
+            false => 0,
+        };
+        before + today
     }
 
     /// How much later than `due` the run of this `identity` starts, where jitter is on: always the same for the same

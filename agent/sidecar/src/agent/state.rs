@@ -12,6 +12,7 @@ use super::config::Config;
 use super::history::Pause;
 use super::queue::Queued;
 use super::record::RunRecord;
+use super::timetable::{Planned, newest_snapshot_at};
 use super::totals::Totals;
 
 #[derive(Clone, Debug)]
@@ -23,17 +24,16 @@ pub struct State {
     pub config: Option<Arc<Config>>,
     pub settings: Settings,
     pub pause: Option<Pause>,
-    /// When the schedule, or a retry, begins the next run.
-    pub next_run_at: Option<DateTime<Utc>>,
-    /// How many runs failed one after another, if the next try is planned.
-    pub failures: u32,
-    pub queued: Option<Queued>,
+    /// Nothing begins by itself until the store answers; a look at it is made again and again.
+    pub away_since: Option<DateTime<Utc>>,
+    /// In the order of the settings.
+    pub planned: Vec<Planned>,
+    /// In their order.
+    pub queued: Vec<Queued>,
     pub running: Option<Running>,
     /// The newest last.
     pub runs: Vec<Arc<RunRecord>>,
     pub totals: Arc<Totals>,
-    /// When the newest snapshot of this agent was begun; `None` while that is not known, or there is none.
-    pub newest_snapshot_at: Option<DateTime<Utc>>,
     /// Why the repository could not be looked into.
     pub repository_problem: Option<String>,
 }
@@ -62,15 +62,29 @@ impl State {
             config: None,
             settings: Settings::default(),
             pause: None,
-            next_run_at: None,
-            failures: 0,
-            queued: None,
+            away_since: None,
+            planned: Vec::new(),
+            queued: Vec::new(),
             running: None,
             runs: Vec::new(),
             totals: Arc::default(),
-            newest_snapshot_at: None,
             repository_problem: None,
         }
+    }
+
+    /// When the next run begins by itself.
+    pub fn next_run_at(&self) -> Option<DateTime<Utc>> {
+        self.planned.iter().filter_map(|planned| planned.next_run_at).min()
+    }
+
+    /// The most runs of one plan that failed since one did not.
+    pub fn failures(&self) -> u32 {
+        self.planned.iter().map(|planned| planned.failures).max().unwrap_or(0)
+    }
+
+    /// When the newest snapshot of this agent was begun; `None` while that is not known, or there is none.
+    pub fn newest_snapshot_at(&self) -> Option<DateTime<Utc>> {
+        newest_snapshot_at(&self.planned)
     }
 
     pub fn newest_run(&self) -> Option<&Arc<RunRecord>> {

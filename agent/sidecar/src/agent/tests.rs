@@ -8,7 +8,10 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use super::config::raw::Raw;
+use super::record::Work;
 use super::*;
+
+mod simulation;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a test's time is RFC 3339")
@@ -53,17 +56,21 @@ impl Engine for Script {
         *self.recovered.lock().unwrap() += 1;
     }
 
-    async fn newest_snapshot(
+    async fn newest_snapshots(
         &self,
-        _: Arc<Config>,
+        config: Arc<Config>,
         _: Credentials,
-        _: CancellationToken,
-    ) -> Result<Option<DateTime<Utc>>, RunEnd> {
+        cancel: CancellationToken,
+    ) -> Result<Newest, RunEnd> {
         assert!(*self.recovered.lock().unwrap() > 0, "that comes first");
         let found = self.newest.lock().unwrap().pop_front();
         let found = found.unwrap_or(Found { takes: Duration::ZERO, newest: Ok(None) });
-        tokio::time::sleep(found.takes).await;
-        found.newest
+        tokio::select! {
+            () = cancel.cancelled() => return Err(RunEnd::stopped()),
+            () = tokio::time::sleep(found.takes) => {}
+        }
+        let newest = found.newest?;
+        Ok(config.plans.iter().map(|plan| (plan.name.clone(), newest)).collect())
     }
 
     async fn run(&self, request: RunRequest, cancel: CancellationToken) -> RunEnd {
@@ -450,7 +457,7 @@ async fn a_request_during_a_run_is_a_run_of_its_own_and_ten_thousand_are_one() {
         tokio::time::sleep(Duration::from_secs(60)).await;
         let mut numbers = std::collections::BTreeSet::new();
         for _ in 0..10_000 {
-            numbers.insert(handle.run().await.unwrap().number);
+            numbers.insert(handle.run(Work::default()).await.unwrap());
         }
         hours(2).await;
         numbers
@@ -468,7 +475,7 @@ async fn a_cancelled_run_ends_as_such_and_is_not_tried_again_before_its_time() {
     let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None)).step(long, Outcome::Complete);
     let (begun, state, ()) = serve_with(scene, |handle| async move {
         tokio::time::sleep(Duration::from_secs(60)).await;
-        let waiting = handle.run().await.unwrap().number;
+        let waiting = handle.run(Work::default()).await.unwrap();
         handle.cancel(waiting).await.unwrap();
         let running = handle.state().running.as_ref().unwrap().queued.number;
         handle.cancel(running).await.unwrap();
@@ -490,8 +497,8 @@ async fn while_paused_nothing_begins_by_itself_and_what_was_missed_is_one_run_af
     let (begun, state, ()) = serve_with(scene, |handle| async move {
         handle.pause(Some(at("2026-11-21T15:30:00Z"))).await.unwrap();
         hours(2).await;
-        assert_eq!(handle.state().next_run_at, None);
-        handle.run().await.unwrap();
+        assert_eq!(handle.state().next_run_at(), None);
+        handle.run(Work::default()).await.unwrap();
         hours(4).await;
         tokio::time::sleep(Duration::from_secs(60)).await;
     })
@@ -514,17 +521,29 @@ async fn a_pause_without_an_end_lasts_until_somebody_resumes() {
     })
     .await;
     assert_eq!(times(&begun), ["25 14:00:00"]);
-    assert_eq!(state.totals.runs[&(Kind::Backup, "catch-up", Outcome::Complete)], 1);
+    assert_eq!(state.totals.runs[&(Work::default(), "catch-up", Outcome::Complete)], 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_settings_nothing_can_be_asked_for_and_a_stopped_agent_says_so() {
     let nothing = scene_with("2026-11-21T10:00:00Z", None, Environment::default());
     let (_, state, handle) = serve_with(nothing, |handle| async move {
-        assert_eq!(handle.run().await, Err(Refused::NoSettings));
+        assert_eq!(handle.run(Work::default()).await, Err(Refused::NoSettings));
         handle
     })
     .await;
     assert!(!state.settings.problems.is_empty() && state.settings.refused == 1);
-    assert_eq!(handle.run().await, Err(Refused::Stopping));
+    assert_eq!(handle.run(Work::default()).await, Err(Refused::Stopping));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_settings_do_not_have_cannot_be_asked_for() {
+    let scene = scene("2026-11-21T10:00:00Z", DAILY).newest(Ok(None));
+    let (_, _, ()) = serve_with(scene, |handle| async move {
+        hours(1).await;
+        let files = Work::backup(Some("files".parse().unwrap()));
+        assert_eq!(handle.run(files).await, Err(Refused::NoSuchWork));
+        assert_eq!(handle.run(Work::CHECK).await, Err(Refused::NoSuchWork));
+    })
+    .await;
 }

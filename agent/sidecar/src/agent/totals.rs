@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{Kind, Outcome, RunRecord};
+use super::record::{Outcome, RunRecord, Work};
 
 /// How runs are told apart: what they were about, why they were asked for, how they ended.
-pub type Sort = (Kind, &'static str, Outcome);
+pub type Sort = (Work, &'static str, Outcome);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Totals {
     pub runs: BTreeMap<Sort, u64>,
-    pub seconds: BTreeMap<Kind, f64>,
+    pub seconds: BTreeMap<Work, f64>,
     pub files_new: u64,
     pub files_changed: u64,
     pub files_unmodified: u64,
@@ -25,8 +25,8 @@ pub struct Totals {
 impl Totals {
     pub fn add(&mut self, run: &RunRecord) {
         let end = &run.end;
-        *self.runs.entry((run.kind, run.trigger.label(), end.outcome)).or_default() += 1;
-        *self.seconds.entry(run.kind).or_default() += run.seconds();
+        *self.runs.entry((run.work.clone(), run.trigger.label(), end.outcome)).or_default() += 1;
+        *self.seconds.entry(run.work.clone()).or_default() += run.seconds();
         self.files_new += end.files.new;
         self.files_changed += end.files.changed;
         self.files_unmodified += end.files.unmodified;

@@ -10,7 +10,6 @@ use pillion_repository::repository::Repository;
 
 use super::failure::Failure;
 use super::filter::SnapshotOptions;
-use super::output::Output;
 use super::output::job::JobReporter;
 use super::output::progress::{self, Kind};
 use super::output::summary::CheckSummary;
@@ -83,7 +82,9 @@ pub fn run(options: &Options, session: &Session<'_>) -> Result<(), Failure> {
     let report = job::check(&repository, &job, &reporter, &progress);
     drop(shown);
     let report = report.map_err(Failure::of_reader)?;
-    advise(output, &report);
+    if let Some(remedy) = remedy(&report) {
+        output.advise(&remedy);
+    }
     summary(&report).print(output);
     match report.is_sound() {
         true => Ok(()),
@@ -104,8 +105,8 @@ fn chosen(
     Ok(Some(selected.snapshots.into_iter().map(|(id, _)| id).collect()))
 }
 
-/// What repairs what was found. restic does that, on the same repository.
-fn advise(output: &Output, report: &Report) {
+/// What repairs what was found: restic does that, on the same repository. `None` where nothing is damaged, or nothing helps.
+pub fn remedy(report: &Report) -> Option<String> {
     let joined = |ids: &[Id]| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let mut commands = Vec::new();
     if report.suggest_repair_index && report.broken_packs.is_empty() {
@@ -118,9 +119,8 @@ fn advise(output: &Output, report: &Report) {
     if !report.broken_snapshots.is_empty() {
         commands.push(format!("restic repair snapshots --forget {}", joined(&report.broken_snapshots)));
     }
-    if !commands.is_empty() && !report.is_sound() {
-        output.advise(&format!("To repair what can be repaired: {}", commands.join("; ")));
-    }
+    let helps = !commands.is_empty() && !report.is_sound();
+    helps.then(|| format!("to repair what can be repaired: {}", commands.join("; ")))
 }
 
 fn summary(report: &Report) -> CheckSummary {

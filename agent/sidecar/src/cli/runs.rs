@@ -10,7 +10,7 @@ use super::global;
 use super::output::format::{self, DisplayZone};
 use super::output::table::Table;
 use super::output::{Output, Style};
-use crate::agent::record::RunRecord;
+use crate::agent::record::{Checked, RunRecord};
 use crate::agent::view::status::Run;
 use crate::environment::Environment;
 
@@ -64,7 +64,8 @@ pub fn cancel(
 }
 
 fn table(runs: &[Run], zone: &DisplayZone) -> String {
-    let mut table = Table::new(vec!["Run", "Begun", "Took", "Trigger", "Outcome", "Snapshot", "Added"]);
+    let mut table =
+        Table::new(vec!["Run", "Begun", "Took", "Work", "Trigger", "Outcome", "Snapshot", "Added"]);
     for run in runs {
         let number = run.number().to_string();
         let blank = String::new;
@@ -74,6 +75,7 @@ fn table(runs: &[Run], zone: &DisplayZone) -> String {
                     number,
                     blank(),
                     blank(),
+                    queued.work.to_string(),
                     queued.trigger.to_string(),
                     "waits".to_owned(),
                     blank(),
@@ -88,6 +90,7 @@ fn table(runs: &[Run], zone: &DisplayZone) -> String {
                     number,
                     begun,
                     blank(),
+                    queued.work.to_string(),
                     trigger,
                     format!("runs {done}").trim().to_owned(),
                     blank(),
@@ -98,6 +101,7 @@ fn table(runs: &[Run], zone: &DisplayZone) -> String {
                 number,
                 time(record.started_at, zone),
                 took(record),
+                record.work.to_string(),
                 record.trigger.to_string(),
                 record.end.outcome.to_string(),
                 short(record).to_owned(),
@@ -113,7 +117,7 @@ pub fn describe(record: &RunRecord, zone: &DisplayZone) -> String {
     let end = &record.end;
     let files = &end.files;
     let mut lines = vec![
-        format!("run {}: {} ({})", record.number, end.outcome, record.trigger),
+        format!("run {}: {} ({}, {})", record.number, end.outcome, record.work, record.trigger),
         format!("  begun {}, took {}", time(record.started_at, zone), took(record)),
     ];
     if end.snapshot.is_some() {
@@ -125,6 +129,13 @@ pub fn describe(record: &RunRecord, zone: &DisplayZone) -> String {
             files.unmodified,
             format::bytes(end.bytes_processed),
             format::bytes(end.bytes_added),
+        ));
+    }
+    if let Some(Checked { snapshots, packs, packs_read, group, groups, .. }) = end.checked.as_deref() {
+        lines.push(format!("  {snapshots} snapshots, {packs} packs"));
+        lines.push(format!(
+            "  data read: {packs_read} packs, group {group} of {groups}, {}",
+            format::bytes(end.bytes_processed)
         ));
     }
     if !end.message.is_empty() {

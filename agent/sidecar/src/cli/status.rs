@@ -1,11 +1,13 @@
 //! `pillion status`: how the running agent is.
 
+use chrono::{DateTime, Utc};
+
 use super::client::{self, Client};
 use super::failure::Failure;
 use super::output::format::{self, DisplayZone};
 use super::output::{Output, Style};
 use super::{global, runs};
-use crate::agent::view::status::{Run, Status};
+use crate::agent::view::status::{Run, Status, Times};
 use crate::environment::Environment;
 
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,19 +34,26 @@ fn lines(status: &Status, zone: &DisplayZone) -> Vec<String> {
     let mut lines = Vec::new();
     match &status.protects {
         Some(protects) => {
-            lines.push(format!("protects   {}", protects.sources.join(", ")));
-            lines.push(format!("in         {}", protects.repository));
-            lines.push(format!("schedule   {} ({})", protects.schedule, protects.time_zone));
+            lines.push(format!("repository {}", protects.repository));
+            for plan in &protects.plans {
+                let name = plan.name.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+                lines.push(format!("protects   {name}{}", plan.sources.join(", ")));
+                lines.extend(times(&plan.times, "snapshot", status, zone));
+            }
+            if let Some(check) = &protects.check {
+                lines.push("checks     the repository".to_owned());
+                lines.extend(times(check, "newest", status, zone));
+            }
         }
         None => lines.push("protects   nothing: there are no good settings".to_owned()),
     }
     let problems = status.settings.problems.iter();
     lines.extend(problems.map(|problem| format!("settings   refused: {problem}")));
-    lines.extend(status.repository_problem.iter().map(|problem| format!("repository {problem}")));
-    lines.push(match status.newest_snapshot_at {
-        Some(at) => format!("snapshot   {}", runs::time(at, zone)),
-        None => "snapshot   none is known".to_owned(),
-    });
+    lines.extend(status.repository_problem.iter().map(|problem| format!("problem    {problem}")));
+    let away = status.store_away_since.iter();
+    lines.extend(
+        away.map(|since| format!("away       the store does not answer since {}", runs::time(*since, zone))),
+    );
     if let Some(Run::Ended(record)) = &status.last_run {
         let message = if record.end.message.is_empty() { "" } else { ": " };
         lines.push(format!(
@@ -56,18 +65,31 @@ fn lines(status: &Status, zone: &DisplayZone) -> Vec<String> {
         let done = format::percent(progress.bytes_done, progress.bytes_total);
         lines.push(format!("running    {} {done}", run.number()).trim_end().to_owned());
     }
-    lines.push(match (status.pause, status.next_run_at) {
-        (Some(pause), _) => match pause.until {
-            Some(until) => format!("paused     until {}", runs::time(until, zone)),
-            None => "paused     until somebody resumes".to_owned(),
-        },
-        (None, Some(at)) => format!("next run   {}", runs::time(at, zone)),
-        (None, None) => "next run   none".to_owned(),
-    });
+    lines.extend(status.queued.iter().map(|run| format!("waiting    {}", run.number())));
+    lines.extend(status.pause.iter().map(|pause| match pause.until {
+        Some(until) => format!("paused     until {}", runs::time(until, zone)),
+        None => "paused     until somebody resumes".to_owned(),
+    }));
     for listener in &status.listeners {
         lines.extend(
             listener.problem.iter().map(|problem| format!("listener   {}: {problem}", listener.place)),
         );
+    }
+    lines
+}
+
+fn times(times: &Times, newest: &str, status: &Status, zone: &DisplayZone) -> Vec<String> {
+    let known = |at: Option<DateTime<Utc>>| at.map(|at| runs::time(at, zone));
+    let newest_at = known(times.newest_at).unwrap_or_else(|| "none is known".to_owned());
+    let mut lines = vec![
+        format!("  schedule {} ({})", times.schedule, times.time_zone),
+        format!("  {newest:<8} {newest_at}"),
+    ];
+    if status.pause.is_none() {
+        lines.push(format!("  next run {}", known(times.next_run_at).unwrap_or_else(|| "none".to_owned())));
+    }
+    if times.failures > 0 {
+        lines.push(format!("  failed   {} times one after another", times.failures));
     }
     lines
 }

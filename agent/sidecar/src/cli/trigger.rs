@@ -12,6 +12,7 @@ use super::failure::{Exit, Failure};
 use super::output::progress::{self, Kind};
 use super::output::{Output, Style, Verbosity};
 use super::{global, runs};
+use crate::agent::config::plan::PlanName;
 use crate::agent::record::{Outcome, RunRecord};
 use crate::agent::view::status::Run;
 use crate::environment::Environment;
@@ -26,6 +27,12 @@ pub struct Options {
     /// Wait for the end of the run, and exit as `backup` would
     #[arg(long)]
     pub wait: bool,
+    /// The plan to back up, where the settings name several
+    #[arg(long, value_name = "NAME")]
+    pub plan: Option<PlanName>,
+    /// Check the repository in place of a backup
+    #[arg(long, conflicts_with = "plan")]
+    pub check: bool,
 }
 
 pub fn run(
@@ -35,7 +42,12 @@ pub fn run(
     output: &Arc<Output>,
 ) -> Result<(), Failure> {
     let client = Client::new(&options.client, global, environment)?;
-    let accepted: Run = client.parse(&client.change(&Method::POST, "/v1/backups")?)?;
+    let path = match (&options.plan, options.check) {
+        (_, true) => "/v1/checks".to_owned(),
+        (Some(plan), false) => format!("/v1/backups?plan={plan}"),
+        (None, false) => "/v1/backups".to_owned(),
+    };
+    let accepted: Run = client.parse(&client.change(&Method::POST, &path)?)?;
     let number = accepted.number();
     if options.wait {
         let record = wait(&client, number, environment, output)?;
@@ -43,6 +55,7 @@ pub fn run(
     }
     match output.style {
         Style::Json => output.json(&accepted),
+        Style::Text if options.check => output.line(&format!("run {number} will check the repository")),
         Style::Text => output.line(&format!("run {number} will hold all that is written by now")),
     }
     Ok(())
@@ -85,7 +98,7 @@ fn end(record: &RunRecord, output: &Output) -> Result<(), Failure> {
             exit: Exit::Interrupted,
             ..Failure::new(format!("run {} was ended", record.number))
         }),
-        Outcome::Failed | Outcome::RepositoryReplaced => {
+        Outcome::Damaged | Outcome::Failed | Outcome::RepositoryReplaced => {
             let failure = Failure::new(record.end.message.clone());
             Err(Failure { hint: record.end.hint.as_deref().map(str::to_owned), ..failure })
         }

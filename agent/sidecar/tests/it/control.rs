@@ -119,7 +119,7 @@ fn the_public_listener_tells_that_it_lives_and_numbers_and_nothing_else() {
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
     for line in [
         "pillion_config_valid 1",
-        "pillion_runs_total{kind=\"backup\",outcome=\"Complete\",trigger=\"first\"} 1",
+        "pillion_runs_total{kind=\"backup\",outcome=\"Complete\",plan=\"\",trigger=\"first\"} 1",
         "pillion_paused 0",
     ] {
         assert!(metrics.body.lines().any(|known| known == line), "{line} is not in {}", metrics.body);
@@ -233,7 +233,7 @@ fn a_pause_lasts_over_a_restart_and_a_taken_port_and_broken_settings_are_told() 
         problems.iter().any(|problem| problem.as_str().is_some_and(|why| why.contains("in use"))),
         "{status}"
     );
-    assert!(status["protects"]["schedule"].is_string(), "the last good settings go on: {status}");
+    assert!(status["protects"]["plans"][0]["schedule"].is_string(), "the last good settings go on: {status}");
     assert_eq!(again.end(), Some(0));
 }
 
@@ -277,7 +277,7 @@ fn the_command_line_looks_at_the_running_agent_and_steers_it() {
 
     std::fs::write(scene.source().join("new"), "new").unwrap();
     let triggered = scene.ok(&["trigger", "--wait", "--socket", socket]);
-    assert!(triggered.starts_with("run 2: Complete (asked for)\n"), "{triggered}");
+    assert!(triggered.starts_with("run 2: Complete (backup, asked for)\n"), "{triggered}");
     assert!(triggered.contains("files: 1 new"), "{triggered}");
     let runs = scene.ok(&["runs", "--socket", socket]);
     assert!(runs.contains("asked for") && runs.contains("no snapshot yet"), "{runs}");

@@ -7,6 +7,7 @@
 mod agent;
 mod bad_input;
 mod cache;
+mod checks;
 mod control;
 mod damage;
 mod dump;
@@ -16,6 +17,7 @@ mod interop;
 mod json;
 mod life;
 mod locks;
+mod plans;
 mod reader;
 mod scene;
 mod sources;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 
-use super::raw::Text;
-use super::{Reader, absolute_path};
+use super::raw::{Raw, Text};
+use super::{Reader, absolute_path, switchable};
 
 /// Ports that nothing well known has: a native sidecar starts first, and the application's must be free.
 const PUBLIC_PORT: u16 = 27411;
@@ -35,17 +35,6 @@ pub struct Http {
     pub instance: Option<String>,
 }
 
-/// As they are written.
-#[derive(Debug)]
-pub(super) struct Written {
-    pub public_address: Option<Text>,
-    pub control_address: Option<Text>,
-    pub control_socket: Option<Text>,
-    pub control_token_file: Option<Text>,
-    pub control_key: Option<Text>,
-    pub instance: Option<Text>,
-}
-
 impl Http {
     /// What counts where nothing is set.
     pub fn usual(cache_directory: &Path) -> Self {
@@ -65,18 +54,18 @@ impl Http {
         self.instance.clone().unwrap_or_else(host)
     }
 
-    pub(super) fn resolve(read: &mut Reader<'_>, written: Written, cache_directory: &Path) -> Self {
+    pub(super) fn resolve(read: &mut Reader<'_>, raw: &mut Raw, cache_directory: &Path) -> Self {
         let usual = Self::usual(cache_directory);
-        let public = read.optional("publicAddress", written.public_address, switchable(parse_address));
-        let control = read.optional("controlAddress", written.control_address, switchable(parse_address));
-        let socket = read.optional("controlSocket", written.control_socket, switchable(absolute_path));
+        let public = read.optional("publicAddress", raw.public_address.take(), switchable(parse_address));
+        let control = read.optional("controlAddress", raw.control_address.take(), switchable(parse_address));
+        let socket = read.optional("controlSocket", raw.control_socket.take(), switchable(absolute_path));
         let http = Self {
             public: public.unwrap_or(usual.public),
             control: control.unwrap_or(usual.control),
             socket: socket.unwrap_or(usual.socket),
-            token_file: read.optional("controlTokenFile", written.control_token_file, absolute_path),
-            key: read.optional("controlKey", written.control_key, parse_key),
-            instance: read.optional("instance", written.instance, parse_instance),
+            token_file: read.optional("controlTokenFile", raw.control_token_file.take(), absolute_path),
+            key: read.optional("controlKey", raw.control_key.take(), parse_key),
+            instance: read.optional("instance", raw.instance.take(), parse_instance),
         };
         if let Some(address) = http.control.filter(|address| !address.ip().is_loopback())
             && http.token_file.is_none()
@@ -93,19 +82,12 @@ impl Http {
     }
 }
 
-/// `off`, or what `parse` understands.
-fn switchable<T>(
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> impl FnOnce(&str) -> Result<Option<T>, String> {
-    move |text| if text == "off" { Ok(None) } else { parse(text).map(Some) }
-}
-
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .or_else(|_| {
             text.strip_prefix("localhost:").and_then(|port| port.parse().ok()).map(loopback).ok_or(())
         })
-        .map_err(|()| format!("{text:?} is no address: write it like 127.0.0.1:{CONTROL_PORT}, or off"))
+        .map_err(|()| format!("{text:?} is no address: write it like 127.0.0.1:{CONTROL_PORT}"))
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -125,17 +107,18 @@ fn parse_instance(text: &str) -> Result<String, String> {
 }
 
 /// As [`Http::resolve`] would read it.
-pub(super) fn written(http: &Http) -> Written {
+pub(super) fn written(http: &Http) -> Raw {
     let text = |text: String| Some(Text(text));
     let switch = |value: Option<String>| text(value.unwrap_or_else(|| "off".to_owned()));
     let path = |path: &PathBuf| path.display().to_string();
-    Written {
+    Raw {
         public_address: switch(http.public.map(|address| address.to_string())),
         control_address: switch(http.control.map(|address| address.to_string())),
         control_socket: switch(http.socket.as_ref().map(path)),
         control_token_file: http.token_file.as_ref().map(path).and_then(text),
         control_key: http.key.as_ref().map(|key| BASE64.encode(key)).and_then(text),
         instance: http.instance.clone().and_then(text),
+        ..Raw::default()
     }
 }
 

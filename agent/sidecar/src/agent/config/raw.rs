@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use pillion_backend::location::Location;
 use serde::Serialize;
 
-use super::{Config, Jitter};
+use super::Config;
+use super::plan::{self, Plan};
 use crate::duration;
 use crate::environment::Environment;
 use crate::setting::format_size_bytes;
@@ -82,6 +83,9 @@ macro_rules! settings {
             /// What is done around a run, as a manifest spells it; in the file only.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub hooks: Option<Hooks>,
+            /// Several sources, each with settings of its own; in the file only.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub plans: Option<Plans>,
             /// What is wrong with how this was written: sentences that begin with the setting's or variable's name.
             #[serde(skip)]
             pub problems: Vec<String>,
@@ -105,6 +109,7 @@ macro_rules! settings {
                     $($field: self.$field.or(below.$field),)*
                     backend: self.backend.or(below.backend),
                     hooks: self.hooks.or(below.hooks),
+                    plans: self.plans.or(below.plans),
                     problems: self.problems,
                 }
             }
@@ -120,6 +125,7 @@ macro_rules! settings {
                     $($field: text($variable).map($kind::from_variable),)*
                     backend: None,
                     hooks: None,
+                    plans: None,
                     problems: Vec::new(),
                 };
                 Self { problems, ..layer }
@@ -136,6 +142,7 @@ macro_rules! settings {
                     }
                 };
                 let (backend, hooks) = (mapping("backend").map(Backend), mapping("hooks").map(Hooks));
+                let plans = mapping("plans").map(|plans| Plans::from_written(plans, &mut problems));
                 let layer = Self {
                     $($field: written.remove($name).and_then(|value| {
                         let told = |problem| problems.push(format!("{}: {problem}", $name));
@@ -143,6 +150,7 @@ macro_rules! settings {
                     }),)*
                     backend,
                     hooks,
+                    plans,
                     problems: Vec::new(),
                 };
                 problems.extend(written.into_keys().map(|name| format!("{name}: there is no such setting")));
@@ -164,6 +172,8 @@ settings! {
     exclude_larger_than: Text, "excludeLargerThan", "PILLION_EXCLUDE_LARGER_THAN";
     exclude_caches: Text, "excludeCaches", "PILLION_EXCLUDE_CACHES";
     schedule: Text, "schedule", "PILLION_SCHEDULE";
+    check_schedule: Text, "checkSchedule", "PILLION_CHECK_SCHEDULE";
+    check_groups: Text, "checkGroups", "PILLION_CHECK_GROUPS";
     time_zone: Text, "timeZone", "PILLION_TIME_ZONE";
     jitter: Text, "jitter", "PILLION_JITTER";
     host: Text, "host", "PILLION_HOST";
@@ -216,39 +226,21 @@ impl Raw {
 
     /// The settings that resolve to `config`, for showing.
     pub(super) fn of(config: &Config) -> Self {
-        let text = |value: &dyn std::fmt::Display| Some(Text(value.to_string()));
-        let http = super::http::written(&config.http);
-        let paths =
-            |paths: &[std::path::PathBuf]| list(paths.iter().map(|path| path.to_string_lossy().into_owned()));
-        let exclude = &config.exclude;
-        Self {
+        let check = config.check.as_ref();
+        let whole = Self {
             repository: matches!(config.repository, Location::Local(_))
                 .then(|| Text(config.repository.to_string())),
             repository_id: config.repository_id.map(|id| Text(id.to_string())),
-            sources: paths(&config.sources),
-            exclude: list(exclude.patterns.iter().cloned()),
-            iexclude: list(exclude.insensitive_patterns.iter().cloned()),
-            exclude_file: paths(&exclude.files),
-            iexclude_file: paths(&exclude.insensitive_files),
-            exclude_if_present: list(exclude.if_present.iter().cloned()),
-            exclude_larger_than: exclude.larger_than_bytes.map(|bytes| Text(bytes.to_string())),
-            exclude_caches: text(&exclude.caches),
-            schedule: text(&config.schedule.expression()),
-            time_zone: text(&config.schedule.zone()),
-            jitter: text(&match config.jitter {
-                Jitter::Off => "off",
-                Jitter::Auto => "auto",
-            }),
+            check_schedule: check.map(|check| Text(check.schedule.expression_with_zone())),
+            check_groups: check.and_then(|check| text(&check.groups)),
             host: text(&config.host),
             identity: config.identity.clone().map(Text),
-            tags: list(config.tags.iter().cloned()),
             cache_dir: text(&config.cache_directory.display()),
             cache_size: Some(Text(format_size_bytes(config.cache_bytes))),
             credentials_dir: text(&config.credentials_directory.display()),
             retry_lock: text(&duration::format(config.retry_lock)),
             retry_min: text(&duration::format(config.backoff.min)),
             retry_max: text(&duration::format(config.backoff.max)),
-            retries: config.retries.map(|count| Text(count.to_string())),
             hook_hosts: list(config.hook_hosts.iter().cloned()),
             compression: text(&config.compression),
             pack_size: text(&config.pack_size.mebibytes()),
@@ -258,22 +250,96 @@ impl Raw {
                 .download_limit
                 .rate()
                 .and(text(&config.connection.download_limit)),
-            public_address: http.public_address,
-            control_address: http.control_address,
-            control_socket: http.control_socket,
-            control_token_file: http.control_token_file,
-            control_key: http.control_key,
-            instance: http.instance,
-            run_timeout: text(&config.run_timeout),
             stall_timeout: text(&config.stall_timeout),
             termination_log: text(&config.termination_log.display()),
             log_level: text(&config.log.level),
             log_format: text(&config.log.format),
             backend: Backend::of(&config.repository, &config.connection),
-            hooks: Hooks::of(&config.hooks),
-            problems: Vec::new(),
+            ..super::http::written(&config.http)
+        };
+        match &config.plans[..] {
+            [alone @ Plan { name: None, .. }] => Self::of_plan(alone).over(whole),
+            plans => {
+                let named = |plan: &Plan| Some((plan.name.as_ref()?.to_string(), Self::of_plan(plan)));
+                Self {
+                    plans: Some(Plans(plans.iter().filter_map(named).collect())),
+                    jitter: check.and_then(|check| text(&check.jitter)),
+                    run_timeout: check.and_then(|check| text(&check.run_timeout)),
+                    ..whole
+                }
+            }
         }
     }
+
+    fn of_plan(plan: &Plan) -> Self {
+        let paths =
+            |paths: &[std::path::PathBuf]| list(paths.iter().map(|path| path.to_string_lossy().into_owned()));
+        let exclude = &plan.exclude;
+        Self {
+            sources: paths(&plan.sources),
+            exclude: list(exclude.patterns.iter().cloned()),
+            iexclude: list(exclude.insensitive_patterns.iter().cloned()),
+            exclude_file: paths(&exclude.files),
+            iexclude_file: paths(&exclude.insensitive_files),
+            exclude_if_present: list(exclude.if_present.iter().cloned()),
+            exclude_larger_than: exclude.larger_than_bytes.map(|bytes| Text(bytes.to_string())),
+            exclude_caches: text(&exclude.caches),
+            schedule: text(&plan.schedule.expression()),
+            time_zone: text(&plan.schedule.zone()),
+            jitter: text(&plan.jitter),
+            tags: list(plan.tags.iter().cloned()),
+            retries: plan.retries.map(|count| Text(count.to_string())),
+            run_timeout: text(&plan.run_timeout),
+            hooks: Hooks::of(&plan.hooks),
+            ..Self::default()
+        }
+    }
+
+    /// The same, for anybody to see.
+    #[must_use]
+    pub(super) fn without_secrets(mut self) -> Self {
+        self.hooks = self.hooks.map(Hooks::without_secrets);
+        self.plans = self.plans.map(|plans| {
+            Plans(plans.0.into_iter().map(|(name, plan)| (name, plan.without_secrets())).collect())
+        });
+        self
+    }
+}
+
+/// The settings of each plan, by its name.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct Plans(pub BTreeMap<String, Raw>);
+
+impl Plans {
+    fn from_written(written: BTreeMap<String, Written>, problems: &mut Vec<String>) -> Self {
+        let mut plans = BTreeMap::new();
+        for (name, plan) in written {
+            let Written::Mapping(mut settings) = plan else {
+                problems
+                    .push(format!("plans.{name}: is no mapping: write the plan's settings below its name"));
+                continue;
+            };
+            let foreign = |setting: &String, _: &mut Written| {
+                !plan::SETTINGS.contains(&setting.as_str())
+                    && (SETTINGS.iter().any(|(known, _)| known == setting)
+                        || ["backend", "plans"].contains(&setting.as_str()))
+            };
+            let told = |(setting, _)| {
+                format!("plans.{name}.{setting}: is a setting of the whole agent: write it outside of plans")
+            };
+            problems.extend(settings.extract_if(.., foreign).map(told));
+            let mut plan = Raw::from_written(settings);
+            let told = |problem| format!("plans.{name}.{problem}");
+            problems.extend(std::mem::take(&mut plan.problems).into_iter().map(told));
+            plans.insert(name, plan);
+        }
+        Self(plans)
+    }
+}
+
+fn text(value: &dyn std::fmt::Display) -> Option<Text> {
+    Some(Text(value.to_string()))
 }
 
 fn list(items: impl Iterator<Item = String>) -> Option<List> {

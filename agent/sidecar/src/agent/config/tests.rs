@@ -14,11 +14,11 @@ pub(super) fn resolve(yaml: &str) -> Result<Config, Vec<String>> {
 #[test]
 fn three_settings_are_enough() {
     let config = resolve(MINIMAL).unwrap();
-    assert_eq!(config.sources, [PathBuf::from("/data")]);
+    assert_eq!(config.plans[0].sources, [PathBuf::from("/data")]);
     assert_eq!(config.host, "host-0");
     assert_eq!(config.retry_lock, Duration::from_secs(600));
-    assert_eq!(config.schedule.zone(), chrono_tz::Tz::UTC);
-    assert_eq!(config.snapshot_tags(), Vec::<String>::new());
+    assert_eq!(config.plans[0].schedule.zone(), chrono_tz::Tz::UTC);
+    assert_eq!(config.snapshot_tags(&config.plans[0]), Vec::<String>::new());
 }
 
 #[test]
@@ -74,10 +74,10 @@ fn text_that_is_no_yaml_mapping_is_one_problem() {
 fn what_yaml_would_take_for_a_number_is_the_text_that_was_written() {
     let config = resolve(&format!("{MINIMAL}host: 1.10\ntags: [1e3, 0x10, 1.10]\npackSize: 8\n")).unwrap();
     assert_eq!(config.host, "1.10");
-    assert_eq!(config.tags, ["1e3", "0x10", "1.10"]);
+    assert_eq!(config.plans[0].tags, ["1e3", "0x10", "1.10"]);
     assert_eq!(config.pack_size.mebibytes(), 8);
     assert_eq!(resolve(&config.to_yaml()).unwrap().to_yaml(), config.to_yaml());
-    assert_eq!(resolve(&format!("{MINIMAL}tags: 007\n")).unwrap().tags, ["007"]);
+    assert_eq!(resolve(&format!("{MINIMAL}tags: 007\n")).unwrap().plans[0].tags, ["007"]);
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn a_flag_hides_a_variable_and_a_variable_hides_the_file() {
     assert_eq!(config.repository, Location::Local("/flag".into()));
     assert_eq!(config.host, "from-variable");
     assert_eq!(config.compression, Compression::Max);
-    assert_eq!(config.tags, ["a", "b"]);
-    assert_eq!(config.sources, [PathBuf::from("/x,y"), PathBuf::from("/z")]);
+    assert_eq!(config.plans[0].tags, ["a", "b"]);
+    assert_eq!(config.plans[0].sources, [PathBuf::from("/x,y"), PathBuf::from("/z")]);
     assert_eq!(Raw::unknown_variables(&environment), ["PILLION_TYPO"]);
 }
 
@@ -133,11 +133,11 @@ fn what_is_shown_means_the_same_when_read_again() {
     .unwrap();
     let again = resolve(&config.to_yaml()).unwrap();
     assert_eq!(again.to_yaml(), config.to_yaml());
-    assert_eq!(again.snapshot_tags(), ["pillion=shop/StatefulSet/db/0", "nightly"]);
-    assert_eq!(again.exclude, config.exclude);
+    assert_eq!(again.snapshot_tags(&again.plans[0]), ["pillion=shop/StatefulSet/db/0", "nightly"]);
+    assert_eq!(again.plans[0].exclude, config.plans[0].exclude);
     assert_eq!(again.repository_id.unwrap().to_string(), ID);
     assert_eq!(again.connection.download_limit.rate().unwrap().bytes_per_second(), 102_400);
-    assert_eq!(again.exclude.larger_than_bytes, Some(1 << 30));
+    assert_eq!(again.plans[0].exclude.larger_than_bytes, Some(1 << 30));
 }
 
 #[test]
@@ -216,4 +216,80 @@ fn a_cache_has_room_for_the_packs_that_are_asked_for() {
         Err(vec!["cacheSize: \"120M\" is too small: packs of 16 MiB need at least 121M".to_owned()])
     );
     assert_eq!(cache_bytes("packSize: 4\ncacheSize: 41M\n"), Ok(41 << 20));
+}
+
+const PLANS: &str = "repository: /backup\nschedule: '@daily'\nexclude: '*.tmp'\nidentity: shop/db\nplans:\n  \
+                     db: {sources: /db, schedule: '*/15 * * * *', tags: a}\n  files: {sources: [/x, /y], exclude: []}\n";
+
+#[test]
+fn a_plan_says_its_own_and_has_the_rest_from_outside() {
+    let config = resolve(PLANS).unwrap();
+    let [db, files] = &config.plans[..] else { panic!("two plans") };
+    assert_eq!((db.name.as_ref().unwrap().as_str(), db.schedule.expression()), ("db", "*/15 * * * *"));
+    assert_eq!((&db.exclude.patterns[..], &files.exclude.patterns[..]), (&["*.tmp".to_owned()][..], &[][..]));
+    assert_eq!(files.schedule.expression(), "@daily");
+    assert_eq!(config.snapshot_tags(db), ["pillion=shop/db", "pillion-plan=shop/db:db", "a"]);
+    assert_eq!(config.own_tag(files).unwrap(), "pillion-plan=shop/db:files");
+    assert_eq!(config.own_tag(&resolve(MINIMAL).unwrap().plans[0]).unwrap(), "pillion=shop/db");
+    assert!(config.plan(None).is_none() && config.plan(db.name.as_ref()).is_some());
+
+    let again = resolve(&config.to_yaml()).unwrap();
+    assert_eq!(again.to_yaml(), config.to_yaml());
+    assert_eq!(again.plans.len(), 2);
+}
+
+#[test]
+fn what_only_the_whole_agent_can_have_is_refused_in_a_plan_and_every_problem_has_its_plan_s_name() {
+    let wrong = "repository: /r\nplans:\n  db: {sources: data, schedule: nope, cacheDir: /c, typo: 1, hooks: {preBackup: {}}}\n  \
+                 'A b': {sources: /s, schedule: '@daily'}\n  list: [a]\n";
+    let mut problems = resolve(wrong).unwrap_err();
+    problems.sort();
+    for (problem, begin) in problems.iter().zip([
+        "plans.db.cacheDir: is a setting of the whole agent",
+        "plans.db.hooks.preBackup: holds no handler",
+        "plans.db.schedule: ",
+        "plans.db.sources: ",
+        "plans.db.typo: there is no such setting",
+        "plans.list: is no mapping",
+        "plans: \"A b\" is no name",
+    ]) {
+        assert!(problem.starts_with(begin), "{begin}: {problems:#?}");
+    }
+    assert_eq!(problems.len(), 7, "{problems:#?}");
+    assert_eq!(resolve("repository: /r\nplans: {}\n").unwrap_err().len(), 1);
+}
+
+#[test]
+fn every_setting_of_a_plan_is_one_and_what_a_hook_sends_is_hidden_there_too() {
+    for name in plan::SETTINGS.into_iter().filter(|name| *name != "hooks") {
+        assert!(raw::SETTINGS.iter().any(|(known, _)| *known == name), "{name}");
+    }
+    let hooks = "hooks: {preBackup: {httpPost: {port: 80, body: hunter2}}}";
+    let config = resolve(&PLANS.replace("tags: a", hooks)).unwrap();
+    assert!(config.to_yaml().contains("hunter2") && !config.to_shown_yaml().contains("hunter2"));
+    assert!(config.plans[1].hooks.pre_backup.is_none());
+}
+
+#[test]
+fn checks_have_a_schedule_of_their_own_and_may_have_a_zone() {
+    assert!(resolve(MINIMAL).unwrap().check.is_none());
+    let with = |more: &str| {
+        resolve(&format!("{MINIMAL}{more}")).map(|config| {
+            let again = resolve(&config.to_yaml()).unwrap();
+            assert_eq!(again.to_yaml(), config.to_yaml());
+            let (check, same) = (config.check.unwrap(), again.check.unwrap());
+            assert_eq!((check.schedule.zone(), check.groups), (same.schedule.zone(), same.groups));
+            (check.schedule.zone().to_string(), check.groups)
+        })
+    };
+    let berlin = "timeZone: Europe/Berlin\n";
+    assert_eq!(with("checkSchedule: 0 5 * * 0\n"), Ok(("UTC".to_owned(), 12)));
+    let zoned = format!("{berlin}checkSchedule: 0 5 * * 0\ncheckGroups: 5\n");
+    assert_eq!(with(&zoned), Ok(("Europe/Berlin".to_owned(), 5)));
+    let own = format!("{berlin}checkSchedule: TZ=Asia/Tokyo 0 5 * * 0\n");
+    assert_eq!(with(&own), Ok(("Asia/Tokyo".to_owned(), 12)));
+    for wrong in ["checkSchedule: nope\n", "checkSchedule: '@daily'\ncheckGroups: 0\n", "checkGroups: 257\n"]
+    {
+        assert_eq!(resolve(&format!("{MINIMAL}{wrong}")).unwrap_err().len(), 1, "{wrong}");
+    }
 }

@@ -10,12 +10,13 @@ use pillion_repository::filter::{Case, ExcludeOptions, Exclusion, PatternList, P
 
 use super::bytes;
 use crate::agent::config::Config;
+use crate::agent::config::plan::Plan;
 use crate::environment::Environment;
 use crate::patterns;
 
 /// The exclusion of a run. The error is one sentence.
-pub fn of(config: &Config, environment: &Environment) -> Result<Exclusion, String> {
-    let exclude = &config.exclude;
+pub fn of(config: &Config, plan: &Plan, environment: &Environment) -> Result<Exclusion, String> {
+    let exclude = &plan.exclude;
     // A repository below a source would be in each of its snapshots, and grow by itself with every run.
     let repository = match &config.repository {
         Location::Local(path) => Some(path),
@@ -39,7 +40,7 @@ pub fn of(config: &Config, environment: &Environment) -> Result<Exclusion, Strin
         larger_than: exclude.larger_than_bytes.map(|bytes| bytes.to_string()),
         target_devices: None,
         own_directories: own_directories.map(|directory| bytes(directory)).collect(),
-        built_in_roots: config.sources.iter().map(|source| bytes(source)).collect(),
+        built_in_roots: plan.sources.iter().map(|source| bytes(source)).collect(),
     });
     parsed.map_err(|e| e.to_string())
 }

@@ -30,6 +30,8 @@ pub(super) struct Kept {
     /// What the store was asked since somebody took them.
     counts: Arc<Counts>,
     accepted: Accepted,
+    /// Whether the cache directory is another process's.
+    is_aside: bool,
 }
 
 #[derive(Debug)]
@@ -82,7 +84,13 @@ impl Way {
 impl Kept {
     pub(super) fn new(temporary: PathBuf) -> Self {
         let (cache, way) = (Mutex::default(), Mutex::default());
-        Self { temporary, cache, way, counts: Arc::default(), accepted: Accepted::default() }
+        let (counts, accepted) = (Arc::default(), Accepted::default());
+        Self { temporary, cache, way, counts, accepted, is_aside: false }
+    }
+
+    /// For a process beside the one whose cache it is.
+    pub(super) fn aside(temporary: PathBuf) -> Self {
+        Self { is_aside: true, ..Self::new(temporary) }
     }
 
     pub(super) fn accepted(&self) -> &Accepted {
@@ -95,6 +103,9 @@ impl Kept {
 
     /// The cache of a directory: the one that is open, unless it has other settings, is somebody else's, or was deleted.
     pub(super) fn cache(&self, directory: &Path, max_bytes: u64, pack_size_bytes: u32) -> Cache {
+        if self.is_aside {
+            return Cache::absent(self.temporary.clone());
+        }
         let mut kept = lock(&self.cache);
         let is_same = |open: &OpenCache| {
             open.directory == directory && open.max_bytes == max_bytes && open.cache.is_settled()

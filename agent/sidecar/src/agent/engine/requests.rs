@@ -8,7 +8,9 @@ use pillion_backend::mem::Mem;
 use pillion_repository::repository::Creator;
 use pillion_repository::source::script::Script;
 
-use super::tests::credentials;
+use super::tests::{self, credentials};
+use chrono::Utc;
+
 use super::*;
 use crate::agent::config::raw::Raw;
 
@@ -75,11 +77,7 @@ impl Scene {
     }
 
     fn look(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
-        #[expect(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method is that of one lifetime, the closure is there for all"
-        )]
-        self.job("x", |access| access.newest_snapshot())
+        self.job("x", tests::newest)
     }
 
     /// Runs, and names the calls in their order. What calls are about is named by its kind alone.
@@ -88,9 +86,10 @@ impl Scene {
         let environment = Environment::default();
         let process = Process::current(&environment);
         let end = self.job("x", |access| {
-            let mut options = access.options(&process, &environment).unwrap();
+            let plan = &access.config.plans[0];
+            let mut options = access.options(plan, &process, &environment).unwrap();
             options.source_paths = SourcePaths::Scripted(Arc::clone(&self.script));
-            access.back_up_as(&options, &process, &Progress::default()).unwrap()
+            access.back_up(plan, &options, &process, &Progress::default()).unwrap()
         });
         assert_eq!((end.outcome, end.message.as_str()), (Outcome::Complete, ""));
         let named = |call: pillion_backend::fault::Call| {

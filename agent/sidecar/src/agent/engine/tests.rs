@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 
+use chrono::Utc;
 use pillion_backend::location::Location;
 
 use super::pin::{Accepted, Reach};
 use super::*;
 use crate::agent::config::raw::Raw;
 use crate::agent::queue::Queued;
+use crate::agent::record::Work;
 use crate::agent::trigger::Trigger;
 
 mod hangs;
@@ -44,25 +46,13 @@ impl Scene {
     }
 
     fn run(&self) -> RunEnd {
-        let now = Utc::now();
-        let queued = Queued { number: 1, trigger: Trigger::First, joined: 0, requested_at: now };
-        let request = RunRequest {
-            queued,
-            config: self.config(),
-            credentials: credentials("x"),
-            progress: Arc::default(),
-        };
         let engine = Resident::new(Environment::default());
         let runtime = crate::cli::session::runtime().unwrap();
-        runtime.block_on(engine.run(request, CancellationToken::new()))
+        runtime.block_on(engine.run(first(self.config()), CancellationToken::new()))
     }
 
     fn newest(&self) -> Result<Option<DateTime<Utc>>, Refusal> {
-        #[expect(
-            clippy::redundant_closure_for_method_calls,
-            reason = "the method is that of one lifetime, the closure is there for all"
-        )]
-        self.job(|access| access.newest_snapshot())
+        self.job(newest)
     }
 
     fn snapshots(&self) -> Vec<Snapshot> {
@@ -91,11 +81,26 @@ pub(super) fn credentials(password: &str) -> Credentials {
     crate::agent::config::secret::load(Path::new("/nonexistent"), &environment, &local).unwrap()
 }
 
+/// What the engine is asked for first.
+fn first(config: Arc<Config>) -> RunRequest {
+    let (work, trigger, requested_at) = (Work::default(), Trigger::First, Utc::now());
+    let queued = Queued { number: 1, work, trigger, joined: 0, requested_at };
+    RunRequest { queued, config, credentials: credentials("x"), progress: Arc::default() }
+}
+
+/// That of the only plan.
+pub(super) fn newest(access: &Access<'_>) -> Result<Option<DateTime<Utc>>, Refusal> {
+    access.newest_snapshots().map(|newest| newest[0].1)
+}
+
+fn back_up_with(access: &Access<'_>, environment: &Environment) -> Result<RunEnd, Refusal> {
+    let (plan, process) = (&access.config.plans[0], Process::current(environment));
+    let options = access.options(plan, &process, environment)?;
+    access.back_up(plan, &options, &process, &Progress::default())
+}
+
 fn back_up(config: &Config) -> RunEnd {
-    let environment = Environment::default();
-    job_of(config, |access| {
-        access.back_up(&Process::current(&environment), &environment, &Progress::default()).unwrap()
-    })
+    job_of(config, |access| back_up_with(access, &Environment::default()).unwrap())
 }
 
 #[test]
@@ -190,10 +195,9 @@ fn a_repository_whose_first_run_failed_is_pinned() {
 fn run_demanding(scene: &Scene, id: &str) -> RunEnd {
     let mut config = (*scene.config()).clone();
     config.repository_id = Some(id.parse().unwrap());
-    let environment = Environment::default();
     job_of(&config, |access| {
-        let ended = access.back_up(&Process::current(&environment), &environment, &Progress::default());
-        assert_eq!(access.newest_snapshot().is_ok(), ended.is_ok());
+        let ended = back_up_with(access, &Environment::default());
+        assert_eq!(newest(access).is_ok(), ended.is_ok());
         ended.unwrap_or_else(RunEnd::from)
     })
 }
@@ -248,9 +252,7 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
     let config = scene.config();
     let run_with = |password: &str| {
         let environment = Environment::default();
-        let run = |access: &Access<'_>| {
-            access.back_up(&Process::current(&environment), &environment, &Progress::default())
-        };
+        let run = |access: &Access<'_>| back_up_with(access, &environment);
         job_with(password, &config, run).map_err(|refusal| RunEnd::from(refusal).message)
     };
     run_with("x").unwrap();
@@ -269,10 +271,10 @@ fn a_password_that_ends_in_a_line_break_opens_with_it_and_else_without_it() {
     check_wrong();
     let exact = Scene::new();
     let config = exact.config();
-    let newest = |password| job_with(password, &config, |access| access.newest_snapshot().is_ok());
+    let newest = |password| job_with(password, &config, |access| newest(access).is_ok());
     let environment = Environment::default();
     job_with("x\n", &config, |access| {
-        access.back_up(&Process::current(&environment), &environment, &Progress::default()).unwrap();
+        back_up_with(access, &environment).unwrap();
     });
     assert!(newest("x\n") && !newest("x"), "what was given made the repository, to the byte");
 }
@@ -336,14 +338,13 @@ fn what_one_process_has_seen_is_never_made_anew_whatever_becomes_of_the_cache_di
         }
         scene.job(|access| {
             let environment = Environment::default();
-            let back_up =
-                || access.back_up(&Process::current(&environment), &environment, &Progress::default());
+            let back_up = || back_up_with(access, &environment);
             assert_eq!(back_up().unwrap().outcome, Outcome::Complete);
             if number > 0 {
                 break_cache(&scene);
             }
             fs::rename(scene.path("repository"), scene.path("moved")).unwrap();
-            for refusal in [back_up().unwrap_err(), access.newest_snapshot().unwrap_err()] {
+            for refusal in [back_up().unwrap_err(), newest(access).unwrap_err()] {
                 let end = RunEnd::from(refusal);
                 assert_eq!(end.outcome, Outcome::RepositoryReplaced, "{number}: {end:?}");
                 assert!(
@@ -364,7 +365,7 @@ fn the_file_that_is_named_can_be_deleted_while_the_agent_lives() {
     let scene = Scene::new();
     scene.job(|access| {
         let environment = Environment::default();
-        let back_up = || access.back_up(&Process::current(&environment), &environment, &Progress::default());
+        let back_up = || back_up_with(access, &environment);
         back_up().unwrap();
         fs::remove_dir_all(scene.path("repository")).unwrap();
         back_up().unwrap_err();
@@ -426,9 +427,9 @@ fn what_a_failed_job_asked_is_not_counted_with_the_next_one() {
     assert_eq!(scene.run().outcome, Outcome::Complete);
     let environment = Environment::default();
     job_with("wrong", &scene.config(), |access| {
-        access.back_up(&Process::current(&environment), &environment, &Progress::default()).unwrap_err();
+        back_up_with(access, &environment).unwrap_err();
         assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());
-        access.newest_snapshot().unwrap_err();
+        newest(access).unwrap_err();
         assert!(access.kept.counts().all().is_empty(), "{}", access.kept.counts());
     });
 }
@@ -474,7 +475,7 @@ fn what_is_left_out_makes_the_run_incomplete_and_is_named() {
     // A link instead of a directory: the application must not lead the agent out of its volume.
     std::os::unix::fs::symlink("/etc", scene.path("linked")).unwrap();
     let mut config = (*scene.config()).clone();
-    config.sources.push(scene.path("linked"));
+    config.plans[0].sources.push(scene.path("linked"));
     let end = back_up(&config);
     assert_eq!((end.outcome, end.skipped), (Outcome::Incomplete, 1), "{end:?}");
     assert!(end.message.starts_with("1 left out (") && end.message.contains("/linked"), "{}", end.message);
@@ -485,8 +486,8 @@ fn a_source_that_is_missing_for_good_does_not_make_every_start_a_first_one() {
     let scene = Scene::new();
     let mut config = (*scene.config()).clone();
     config.identity = None;
-    config.sources.push(scene.path("later"));
-    let has_newest = |config: &Config| job_of(config, |access| access.newest_snapshot().unwrap().is_some());
+    config.plans[0].sources.push(scene.path("later"));
+    let has_newest = |config: &Config| job_of(config, |access| newest(access).unwrap().is_some());
     assert_eq!(back_up(&config).outcome, Outcome::Incomplete);
     assert!(has_newest(&config), "another run would hold no more");
     fs::create_dir(scene.path("later")).unwrap();
@@ -496,6 +497,7 @@ fn a_source_that_is_missing_for_good_does_not_make_every_start_a_first_one() {
 
     let other_host = Config { host: "other".to_owned(), ..config.clone() };
     assert!(!has_newest(&other_host));
-    let others = Config { sources: vec![scene.path("none")], ..config };
+    let mut others = config;
+    others.plans[0].sources = vec![scene.path("none")];
     assert!(!has_newest(&others), "a snapshot that holds no source at all is none of this agent's");
 }

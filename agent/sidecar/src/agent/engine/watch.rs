@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::config::Config;
+use crate::agent::config::{Bound, Config};
 use crate::agent::record::{Outcome, RunEnd};
 use crate::duration;
 
@@ -47,11 +47,11 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, whole: Bound) -> Self {
         let seconds = Duration::from_secs;
         let stall = config.stall_timeout.0;
         let first = stall.unwrap_or_default().saturating_add(config.retry_lock);
-        Self { whole: config.run_timeout.0, stall, first, end: seconds(10), unlock: seconds(10) }
+        Self { whole: whole.0, stall, first, end: seconds(10), unlock: seconds(10) }
     }
 }
 
@@ -219,13 +219,18 @@ fn bug(panic: &(dyn Any + Send)) -> RunEnd {
     RunEnd::failed(format!("a bug ended the run: {text}"), None)
 }
 
+/// How a run ends that was stopped after `limit`.
+pub(super) fn too_long(limit: Duration) -> RunEnd {
+    RunEnd::failed(
+        format!("it took longer than runTimeout, {}, and was stopped", duration::format(limit)),
+        Some("what it stored is used by the next run; set a longer runTimeout"),
+    )
+}
+
 /// A job that ended because it was asked to says why it was asked.
 fn explain<T>(done: Result<T, RunEnd>, reason: Reason, sources: &[PathBuf]) -> Result<T, RunEnd> {
     done.map_err(|end| match (end.outcome, reason) {
-        (Outcome::Stopped, Reason::Whole(limit)) => RunEnd::failed(
-            format!("it took longer than runTimeout, {}, and was stopped", duration::format(limit)),
-            Some("what it stored is used by the next run; set a longer runTimeout"),
-        ),
+        (Outcome::Stopped, Reason::Whole(limit)) => too_long(limit),
         (Outcome::Stopped, Reason::Stall(limit)) => RunEnd::failed(
             format!("nothing moved for {} while {} was read", duration::format(limit), named(sources)),
             Some(HINT),

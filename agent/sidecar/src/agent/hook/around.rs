@@ -22,9 +22,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::marker::{self, Marker, Note};
-use super::{Facts, Moment, Runner, Unfulfilled};
+use super::{Facts, Moment, Runner, Unfulfilled, Whose};
 use crate::agent::config::Config;
 use crate::agent::config::hooks::{ExecutionPolicy, Hook, Hooks};
+use crate::agent::config::plan::Plan;
 use crate::agent::record::{Outcome, RunEnd};
 use crate::duration;
 
@@ -45,8 +46,7 @@ struct Inner {
     runner: Runner,
     hooks: Hooks,
     marker: PathBuf,
-    host: String,
-    identity: Option<String>,
+    whose: Whose,
     run: u64,
     runtime: Handle,
     /// Nothing is read any more.
@@ -74,13 +74,12 @@ pub enum Retry {
 
 impl Around {
     /// The hooks of a run that begins now, within a runtime.
-    pub fn new(runner: Runner, config: &Config, run: u64) -> Self {
+    pub fn new(runner: Runner, config: &Config, plan: &Plan, run: u64) -> Self {
         Self(Arc::new(Inner {
             runner,
-            hooks: config.hooks.clone(),
-            marker: marker::path(config),
-            host: config.host.clone(),
-            identity: config.identity.clone(),
+            hooks: plan.hooks.clone(),
+            marker: marker::path(config, plan),
+            whose: Whose::of(config, plan),
             run,
             runtime: Handle::current(),
             reading_over: CancellationToken::new(),
@@ -131,6 +130,7 @@ fn applies(policy: ExecutionPolicy, outcome: Outcome, retry: Retry) -> bool {
     let is_complete = match outcome {
         Outcome::Complete => true,
         Outcome::Incomplete
+        | Outcome::Damaged
         | Outcome::Failed
         | Outcome::RepositoryReplaced
         | Outcome::Stopped
@@ -187,8 +187,7 @@ impl Quiesce for Around {
 
 impl Inner {
     fn facts(&self, moment: Moment, outcome: Option<String>) -> Facts {
-        let (host, identity) = (self.host.clone(), self.identity.clone());
-        Facts { moment, host, identity, run: Some(self.run), outcome }
+        Facts { moment, whose: self.whose.clone(), run: Some(self.run), outcome }
     }
 
     fn mark(&self, hook: &Hook) -> Result<Marker, Error> {
@@ -254,10 +253,16 @@ async fn remove(marker: Marker) {
     }
 }
 
-/// Ends a quiesce that a process before this one left open. Where the agent is told to end meanwhile, it stays open for the
-/// next one.
+/// Ends the quiesces that a process before this one left open. Where the agent is told to end meanwhile, they stay open for
+/// the next one.
 pub async fn recover(runner: &Runner, config: &Config, cancel: &CancellationToken) {
-    let path = marker::path(config);
+    for plan in &config.plans {
+        recover_plan(runner, config, plan, cancel).await;
+    }
+}
+
+async fn recover_plan(runner: &Runner, config: &Config, plan: &Plan, cancel: &CancellationToken) {
+    let path = marker::path(config, plan);
     let found = {
         let path = path.clone();
         tokio::task::spawn_blocking(move || Marker::find(&path)).await
@@ -280,12 +285,11 @@ pub async fn recover(runner: &Runner, config: &Config, cancel: &CancellationToke
     tracing::warn!(since, by, "the agent ended while the workload was held");
     let facts = Facts {
         moment: Moment::PostBackup,
-        host: config.host.clone(),
-        identity: config.identity.clone(),
+        whose: Whose::of(config, plan),
         run: None,
         outcome: Some(INTERRUPTED.to_owned()),
     };
-    match &config.hooks.post_backup {
+    match &plan.hooks.post_backup {
         Some((hook, ExecutionPolicy::Always)) => tokio::select! {
             biased;
             () = cancel.cancelled() => return,

@@ -49,9 +49,11 @@ pub(super) async fn run(words: &[String], facts: &Facts) -> Result<(), String> {
 }
 
 fn variables(facts: &Facts) -> Vec<(&'static str, String)> {
+    let whose = &facts.whose;
     let mut variables =
-        vec![("PILLION_HOOK", facts.moment.name().to_owned()), ("PILLION_HOOK_HOST", facts.host.clone())];
-    variables.extend(facts.identity.clone().map(|identity| ("PILLION_HOOK_IDENTITY", identity)));
+        vec![("PILLION_HOOK", facts.moment.name().to_owned()), ("PILLION_HOOK_HOST", whose.host.clone())];
+    variables.extend(whose.identity.clone().map(|identity| ("PILLION_HOOK_IDENTITY", identity)));
+    variables.extend(whose.plan.as_ref().map(|plan| ("PILLION_HOOK_PLAN", plan.to_string())));
     variables.extend(facts.run.map(|run| ("PILLION_HOOK_RUN", run.to_string())));
     variables.extend(facts.outcome.clone().map(|outcome| ("PILLION_HOOK_OUTCOME", outcome)));
     variables
@@ -95,14 +97,13 @@ impl Drop for Group {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Moment;
+    use super::super::{Moment, Whose};
     use super::*;
 
     fn facts() -> Facts {
         Facts {
             moment: Moment::PostBackup,
-            host: "db".to_owned(),
-            identity: None,
+            whose: Whose { host: "db".to_owned(), identity: None, plan: Some("files".parse().unwrap()) },
             run: Some(7),
             outcome: Some("Complete".to_owned()),
         }
@@ -130,6 +131,7 @@ mod tests {
                 "PILLION_HOOK=postBackup",
                 "PILLION_HOOK_HOST=db",
                 "PILLION_HOOK_OUTCOME=Complete",
+                "PILLION_HOOK_PLAN=files",
                 "PILLION_HOOK_RUN=7"
             ]
         );

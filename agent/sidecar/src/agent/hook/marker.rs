@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::config::Config;
+use crate::agent::config::plan::Plan;
 use crate::file;
 
 const MAX_BYTES: u64 = 64 << 10;
@@ -37,9 +38,12 @@ pub struct Marker {
     _file: File,
 }
 
-/// Where the marker of this agent is.
-pub fn path(config: &Config) -> PathBuf {
-    let whose = config.identity.as_deref().unwrap_or(&config.host);
+/// Where the marker of this agent's plan is.
+pub fn path(config: &Config, plan: &Plan) -> PathBuf {
+    let whose = match &plan.name {
+        Some(plan) => format!("{}\n{plan}", config.name()),
+        None => config.name().to_owned(),
+    };
     config.cache_directory.join(format!("quiesce-{}.json", Id::of(whose.as_bytes()).short()))
 }
 

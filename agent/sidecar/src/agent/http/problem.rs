@@ -41,6 +41,11 @@ impl From<Refused> for Problem {
                 "no-settings",
                 "there were no good settings yet: GET /v1/status names what is wrong with them",
             ),
+            Refused::NoSuchWork => Self::new(
+                StatusCode::NOT_FOUND,
+                "no-such-plan",
+                "the settings have no such plan, or no checks: GET /v1/status names what is planned",
+            ),
             Refused::NoSuchRun => {
                 Self::new(StatusCode::NOT_FOUND, "no-such-run", "there is no such run, or it is over")
             }

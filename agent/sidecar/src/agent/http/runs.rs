@@ -16,6 +16,8 @@ use serde::Deserialize;
 use super::Context;
 use super::problem::Problem;
 use crate::agent::command::{Handle, Refused};
+use crate::agent::config::plan::PlanName;
+use crate::agent::record::Work;
 use crate::agent::view::status::Run;
 
 /// Between two looks at a run that goes on.
@@ -23,18 +25,47 @@ const PROGRESS: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RequestQuery {
+pub(super) struct BackupQuery {
+    #[serde(default)]
+    wait: bool,
+    plan: Option<PlanName>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckQuery {
     #[serde(default)]
     wait: bool,
 }
 
 /// Answers with the run that will hold all that was written before; with `wait` once it is over.
-pub(super) async fn request(
+pub(super) async fn back_up(
     State(context): State<Context>,
-    query: Result<Query<RequestQuery>, QueryRejection>,
+    query: Result<Query<BackupQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(RequestQuery { wait }) = query.map_err(|e| Problem::bad_parameter(e.body_text()))?;
-    let number = context.handle.run().await?.number;
+    let Query(BackupQuery { wait, plan }) = query.map_err(|e| Problem::bad_parameter(e.body_text()))?;
+    if plan.is_none()
+        && let Some(config) = &context.handle.state().config
+        && let [first, ..] = &config.plans[..]
+        && first.name.is_some()
+    {
+        let names: Vec<_> = config.plans.iter().filter_map(|plan| plan.name.as_ref()).collect();
+        let names: Vec<_> = names.into_iter().map(PlanName::as_str).collect();
+        return Err(Problem::bad_parameter(format!("plan: is not given: there are {}", names.join(", "))));
+    }
+    request(&context, Work::backup(plan), wait).await
+}
+
+pub(super) async fn check(
+    State(context): State<Context>,
+    query: Result<Query<CheckQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(CheckQuery { wait }) = query.map_err(|e| Problem::bad_parameter(e.body_text()))?;
+    request(&context, Work::CHECK, wait).await
+}
+
+async fn request(context: &Context, work: Work, wait: bool) -> Result<Response, Problem> {
+    let number = context.handle.run(work).await?;
     let place = [(header::LOCATION, format!("/v1/runs/{number}"))];
     let run = match wait {
         true => ended(&context.handle, number).await?,

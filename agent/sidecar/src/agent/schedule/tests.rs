@@ -198,3 +198,44 @@ fn jitter_is_bounded_and_the_same_for_the_same_identity() {
     }
     assert!(seen.len() > 100, "200 identities start at {} different seconds", seen.len());
 }
+
+#[test]
+fn each_time_of_a_schedule_has_the_next_number() {
+    for expression in [
+        "0 3 * * *",
+        "30 */5 * * *",
+        "0 3 * * 0",
+        "0 4 1,15 * *",
+        "0 4 13 * 5",
+        "*/7 2-3 * 6 *",
+        "@every 90m",
+    ] {
+        let schedule = schedule(expression, "UTC");
+        let mut instant = at("2026-11-21T10:11:12Z");
+        let mut turn = schedule.turn(instant);
+        for _ in 0..50 {
+            instant = schedule.next_after(instant).unwrap();
+            if !matches!(schedule.rule, Rule::Every(_)) {
+                assert_eq!(schedule.turn(instant - TimeDelta::seconds(1)), turn, "{expression} {instant}");
+            }
+            turn += 1;
+            assert_eq!(schedule.turn(instant), turn, "{expression} at {instant}");
+            assert_eq!(schedule.turn(instant + TimeDelta::seconds(59)), turn, "a try after a failure");
+        }
+    }
+}
+
+#[test]
+fn the_groups_of_a_schedule_come_by_turns_also_where_the_clock_changes() {
+    let weekly = schedule("30 2 * * 0", "Europe/Berlin");
+    let mut instant = at("2024-01-01T00:00:00Z");
+    let mut groups = Vec::new();
+    for _ in 0..104 {
+        instant = weekly.next_after(instant).unwrap();
+        groups.push(weekly.turn(instant) % 7);
+    }
+    for seven in groups.windows(7) {
+        let distinct: std::collections::BTreeSet<_> = seven.iter().collect();
+        assert_eq!(distinct.len(), 7, "{groups:?}");
+    }
+}

@@ -2,13 +2,16 @@
 //!
 //! All series are made anew from the state for each answer, so that none can say what no record says.
 
+use chrono::{DateTime, Utc};
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 use crate::VERSION;
+use crate::agent::record::Work;
 use crate::agent::state::State;
+use crate::agent::timetable::Planned;
 
 /// What there is: name, help, labels. One line each, as in the README.
 pub const TABLE: &[(&str, &str, &[&str])] = &[
@@ -18,12 +21,21 @@ pub const TABLE: &[(&str, &str, &[&str])] = &[
     ("pillion_paused", "Whether no run begins by itself.", &[]),
     ("pillion_queued_runs", "Runs that wait to begin.", &[]),
     ("pillion_running", "Whether a run is under way.", &[]),
-    ("pillion_runs_total", "Runs that ended.", &["kind", "trigger", "outcome"]),
-    ("pillion_run_seconds_total", "Time that runs took.", &["kind"]),
-    ("pillion_last_run_duration_seconds", "How long the newest run took.", &["kind"]),
-    ("pillion_last_success_timestamp_seconds", "When the newest snapshot of this agent was begun.", &[]),
-    ("pillion_next_run_timestamp_seconds", "When the next run begins by itself.", &[]),
-    ("pillion_consecutive_failures", "Runs that failed one after another since the last that did not.", &[]),
+    (
+        "pillion_store_away",
+        "Whether the store does not answer, and nothing begins by itself until it does.",
+        &[],
+    ),
+    ("pillion_runs_total", "Runs that ended.", &["kind", "plan", "trigger", "outcome"]),
+    ("pillion_run_seconds_total", "Time that runs took.", &["kind", "plan"]),
+    ("pillion_last_run_duration_seconds", "How long the newest run took.", &["kind", "plan"]),
+    (
+        "pillion_last_success_timestamp_seconds",
+        "When the newest snapshot, or check, was begun.",
+        &["kind", "plan"],
+    ),
+    ("pillion_next_run_timestamp_seconds", "When the next run begins by itself.", &["kind", "plan"]),
+    ("pillion_consecutive_failures", "Runs that failed since the last that did not.", &["kind", "plan"]),
     (
         "pillion_files_total",
         "Files that were backed up, by what the snapshot before knew of them.",
@@ -61,10 +73,14 @@ impl Series {
         self.registry.register(Box::new(collector)).expect("no name is used twice");
     }
 
-    fn gauge(&self, name: &str, value: f64) {
-        let gauge = Gauge::with_opts(options(name).0).expect("the name is one");
-        gauge.set(value);
-        self.register(gauge);
+    /// By kind and plan; of several values of one the last counts.
+    fn gauges(&self, name: &str, values: &[(Work, f64)]) {
+        let (options, labels) = options(name);
+        let gauges = GaugeVec::new(options, labels).expect("the name is one");
+        for (work, value) in values {
+            gauges.with_label_values(&[work.kind.to_string().as_str(), work.plan_label()]).set(*value);
+        }
+        self.register(gauges);
     }
 
     fn whole_gauge(&self, name: &str, value: i64) {
@@ -102,16 +118,20 @@ impl Series {
 
     fn of_schedule(&self, state: &State) {
         self.whole_gauge("pillion_paused", state.pause.is_some().into());
-        self.whole_gauge("pillion_queued_runs", state.queued.is_some().into());
+        self.whole_gauge("pillion_queued_runs", i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
         self.whole_gauge("pillion_running", state.running.is_some().into());
-        self.whole_gauge("pillion_consecutive_failures", state.failures.into());
+        self.whole_gauge("pillion_store_away", state.away_since.is_some().into());
+        let by_work = |value: fn(&Planned) -> Option<f64>| {
+            let known = move |planned: &'_ Planned| Some((planned.work.clone(), value(planned)?));
+            state.planned.iter().filter_map(known).collect::<Vec<_>>()
+        };
         // A series that says 1970 before anything is known would wake somebody.
-        if let Some(at) = state.newest_snapshot_at {
-            self.gauge("pillion_last_success_timestamp_seconds", at.timestamp_millis() as f64 / 1000.0);
-        }
-        if let Some(at) = state.next_run_at {
-            self.gauge("pillion_next_run_timestamp_seconds", at.timestamp_millis() as f64 / 1000.0);
-        }
+        let newest = by_work(|planned| planned.newest_at.map(seconds));
+        self.gauges("pillion_last_success_timestamp_seconds", &newest);
+        let next = by_work(|planned| planned.next_run_at.map(seconds));
+        self.gauges("pillion_next_run_timestamp_seconds", &next);
+        let failures = by_work(|planned| Some(planned.failures.into()));
+        self.gauges("pillion_consecutive_failures", &failures);
     }
 
     fn of_runs(&self, state: &State) {
@@ -119,21 +139,22 @@ impl Series {
         let words: Vec<_> = totals
             .runs
             .iter()
-            .map(|((kind, trigger, outcome), count)| {
-                ((kind.to_string(), outcome.to_string()), *trigger, *count)
+            .map(|((work, trigger, outcome), count)| {
+                (work.kind.to_string(), work.plan_label(), *trigger, outcome.to_string(), *count)
             })
             .collect();
-        let runs = words.iter().map(|((kind, outcome), trigger, count)| {
-            (vec![kind.as_str(), *trigger, outcome.as_str()], *count)
+        let runs = words.iter().map(|(kind, plan, trigger, outcome, count)| {
+            (vec![kind.as_str(), *plan, *trigger, outcome.as_str()], *count)
         });
         self.counters("pillion_runs_total", runs);
         let (options, labels) = options("pillion_run_seconds_total");
         let seconds = CounterVec::new(options, labels).expect("the name is one");
-        for (kind, value) in &totals.seconds {
-            seconds.with_label_values(&[kind.to_string().as_str()]).inc_by(*value);
+        for (work, value) in &totals.seconds {
+            seconds.with_label_values(&[work.kind.to_string().as_str(), work.plan_label()]).inc_by(*value);
         }
         self.register(seconds);
-        self.last_run(state);
+        let last: Vec<_> = state.runs.iter().map(|run| (run.work.clone(), run.seconds())).collect();
+        self.gauges("pillion_last_run_duration_seconds", &last);
         let files = [
             (vec!["new"], totals.files_new),
             (vec!["changed"], totals.files_changed),
@@ -147,21 +168,14 @@ impl Series {
         self.counter("pillion_torn_total", totals.torn);
         self.counter("pillion_vanished_total", totals.vanished);
     }
+}
 
-    fn last_run(&self, state: &State) {
-        let (options, labels) = options("pillion_last_run_duration_seconds");
-        let last = GaugeVec::new(options, labels).expect("the name is one");
-        for run in &state.runs {
-            last.with_label_values(&[run.kind.to_string().as_str()]).set(run.seconds());
-        }
-        self.register(last);
-    }
+fn seconds(at: DateTime<Utc>) -> f64 {
+    at.timestamp_millis() as f64 / 1000.0
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
-
     use super::*;
 
     #[test]
@@ -184,7 +198,13 @@ mod tests {
         let unknown = text(&state);
         assert!(!unknown.contains("last_success") && !unknown.contains("next_run"), "{unknown}");
         assert!(unknown.contains("\npillion_config_valid 0\n"), "{unknown}");
-        state.newest_snapshot_at = DateTime::from_timestamp_millis(1_500);
-        assert!(text(&state).contains("\npillion_last_success_timestamp_seconds 1.5\n"));
+        state.planned.push(Planned {
+            work: Work::backup(Some("files".parse().unwrap())),
+            next_run_at: None,
+            failures: 0,
+            newest_at: DateTime::from_timestamp_millis(1_500),
+        });
+        let series = "\npillion_last_success_timestamp_seconds{kind=\"backup\",plan=\"files\"} 1.5\n";
+        assert!(text(&state).contains(series), "{}", text(&state));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
-use super::status::{Run, Status};
+use super::status::{Plan, Run, Status, Times};
 use crate::agent::history::MAX_RUNS;
 use crate::agent::record::{Outcome, RunRecord};
 use crate::cli::output::format;
@@ -87,7 +87,10 @@ fn document(title: &str, body: &Markup) -> String {
 
 fn problems(status: &Status) -> Markup {
     let settings = status.settings.problems.iter().map(|problem| format!("settings: {problem}"));
-    let repository = status.repository_problem.iter().cloned();
+    let away = status
+        .store_away_since
+        .map(|since| format!("the store does not answer since {}", since.format("%F %T UTC")));
+    let repository = status.repository_problem.iter().cloned().chain(away);
     let listeners = status
         .listeners
         .iter()
@@ -110,35 +113,60 @@ fn protects(status: &Status) -> Markup {
             dl {
                 @match &status.protects {
                     Some(protects) => {
-                        dt { "Sources" } dd { @for source in &protects.sources { div { (source) } } }
                         dt { "Repository" } dd { (protects.repository) }
-                        dt { "Schedule" } dd { (protects.schedule) " (" (protects.time_zone) ")" }
+                        @for plan in &protects.plans { (planned(plan)) }
+                        @if let Some(check) = &protects.check {
+                            dt { "Checks" } dd { (times(check, "Last")) }
+                        }
                     }
                     None => { dt { "Sources" } dd .bad { "none: there are no good settings" } }
                 }
-                dt { "Newest snapshot" }
-                dd { @match status.newest_snapshot_at { Some(at) => (time(at)), None => span .warn { "none is known" } } }
-                dt { "Next run" }
-                dd {
-                    @match (&status.pause, status.next_run_at) {
-                        (Some(pause), _) => span .warn {
-                            "paused" @if let Some(until) = pause.until { " until " (time(until)) }
-                        },
-                        (None, Some(at)) => (time(at)),
-                        (None, None) => "none",
-                    }
-                    @if status.failures > 0 { " (" (status.failures) " failed one after another)" }
-                    @if status.queued.is_some() { ", one waits" }
+                @if let Some(pause) = &status.pause {
+                    dt { "Paused" }
+                    dd .warn { @match pause.until { Some(until) => { "until " (time(until)) }, None => "until somebody resumes" } }
+                }
+                @if !status.queued.is_empty() {
+                    dt { "Waiting" } dd { (status.queued.len()) }
                 }
             }
             div .actions {
-                button data-method="POST" data-path="/v1/backups" { "Back up now" }
+                @for plan in status.protects.iter().flat_map(|protects| &protects.plans) {
+                    @match &plan.name {
+                        Some(name) => button data-method="POST" data-path={ "/v1/backups?plan=" (name) } { "Back up " (name) " now" },
+                        None => button data-method="POST" data-path="/v1/backups" { "Back up now" },
+                    }
+                }
+                @if status.protects.as_ref().is_some_and(|protects| protects.check.is_some()) {
+                    button data-method="POST" data-path="/v1/checks" { "Check now" }
+                }
                 @if status.pause.is_some() {
                     button data-method="POST" data-path="/v1/resume" { "Resume" }
                 } @else {
                     button data-method="POST" data-path="/v1/pause?for=1h" { "Pause for an hour" }
                 }
             }
+        }
+    }
+}
+
+fn planned(plan: &Plan) -> Markup {
+    html! {
+        dt { @match &plan.name { Some(name) => (name), None => "Sources" } }
+        dd { @for source in &plan.sources { div { (source) } } (times(&plan.times, "Newest snapshot")) }
+    }
+}
+
+fn times(times: &Times, newest: &str) -> Markup {
+    html! {
+        div { (times.schedule) " (" (times.time_zone) ")" }
+        div {
+            (newest) ": "
+            @match times.newest_at { Some(at) => (time(at)), None => span .warn { "none is known" } }
+        }
+        div {
+            "Next run: "
+            @match times.next_run_at { Some(at) => (time(at)), None => "none" }
+            @if times.failures > 0 { span .warn { " (" (times.failures) " failed one after another)" } }
         }
     }
 }
@@ -267,7 +295,7 @@ fn table(runs: &[Arc<RunRecord>]) -> Markup {
                             td { (run.number) }
                             td { (time(run.started_at)) }
                             td { (format!("{:.1} s", run.seconds())) }
-                            td { (run.trigger.label()) }
+                            td { (run.work) ", " (run.trigger.label()) }
                             td class=(class(end.outcome)) { (end.outcome) }
                             td { code { (end.snapshot.as_deref().and_then(|id| id.get(..8)).unwrap_or_default()) } }
                             td { (end.files.new) }
@@ -286,7 +314,7 @@ fn class(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Complete => "good",
         Outcome::Incomplete => "warn",
-        Outcome::Failed | Outcome::RepositoryReplaced => "bad",
+        Outcome::Damaged | Outcome::Failed | Outcome::RepositoryReplaced => "bad",
         Outcome::Stopped | Outcome::Cancelled => "soft",
     }
 }
@@ -298,7 +326,7 @@ fn time(at: DateTime<Utc>) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::record::{Fault, FaultyEntry, Kind, RunEnd};
+    use crate::agent::record::{Fault, FaultyEntry, RunEnd, Work};
     use crate::agent::state::State;
     use crate::agent::trigger::Trigger;
 
@@ -309,8 +337,8 @@ mod tests {
         let entry = FaultyEntry { fault: Fault::Skipped, path: evil.to_owned(), reason: evil.to_owned() };
         let end =
             RunEnd { faulty_entries: vec![entry], repository_bytes: Some(7), ..RunEnd::failed(evil, None) };
-        let (kind, trigger) = (Kind::Backup, Trigger::First);
-        let run = RunRecord { number: 1, kind, trigger, requested_at: at, started_at: at, ended_at: at, end };
+        let (work, trigger) = (Work::default(), Trigger::First);
+        let run = RunRecord { number: 1, work, trigger, requested_at: at, started_at: at, ended_at: at, end };
         let state = State { runs: vec![Arc::new(run)], ..State::new(at) };
         let page = page(&Status::of(&state, &[]), &state.runs);
         assert!(!page.contains("<script>") && !page.contains("onload=\"x"), "{page}");

@@ -8,11 +8,14 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
+use crate::agent::config::plan::PlanName;
 use crate::agent::history::Pause;
 use crate::agent::http::Listening;
 use crate::agent::queue::Queued;
-use crate::agent::record::RunRecord;
+use crate::agent::record::{RunRecord, Work};
+use crate::agent::schedule::Schedule;
 use crate::agent::state::{Running, State};
+use crate::agent::timetable::Planned;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,9 +27,12 @@ pub struct Status {
     pub settings: Settings,
     pub pause: Option<Pause>,
     pub next_run_at: Option<DateTime<Utc>>,
-    /// How many runs failed one after another.
+    /// The most runs of one plan that failed one after another.
     pub failures: u32,
-    pub queued: Option<Run>,
+    /// Since when the store does not answer; nothing begins by itself until it does.
+    pub store_away_since: Option<DateTime<Utc>>,
+    /// In their order.
+    pub queued: Vec<Run>,
     pub running: Option<Run>,
     pub last_run: Option<Run>,
     pub newest_snapshot_at: Option<DateTime<Utc>>,
@@ -40,12 +46,48 @@ pub struct Status {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Protects {
-    pub sources: Vec<String>,
+    pub plans: Vec<Plan>,
+    pub check: Option<Times>,
     pub repository: String,
-    pub schedule: String,
-    pub time_zone: String,
     pub host: String,
     pub identity: Option<String>,
+}
+
+/// Sources that are backed up together.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// `None` where there is but one.
+    pub name: Option<PlanName>,
+    pub sources: Vec<String>,
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+/// When something is done.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Times {
+    pub schedule: String,
+    pub time_zone: String,
+    pub next_run_at: Option<DateTime<Utc>>,
+    /// When the newest snapshot, or the last check, was begun; `None` while none is known.
+    pub newest_at: Option<DateTime<Utc>>,
+    /// Runs that failed one after another.
+    pub failures: u32,
+}
+
+impl Times {
+    fn of(schedule: &Schedule, work: &Work, planned: &[Planned]) -> Self {
+        let planned = planned.iter().find(|planned| planned.work == *work);
+        Self {
+            schedule: schedule.expression().to_owned(),
+            time_zone: schedule.zone().to_string(),
+            next_run_at: planned.and_then(|planned| planned.next_run_at),
+            newest_at: planned.and_then(|planned| planned.newest_at),
+            failures: planned.map_or(0, |planned| planned.failures),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,10 +128,20 @@ pub struct Progress {
 impl Status {
     pub fn of(state: &State, listeners: &[Listening]) -> Self {
         let protects = state.config.as_ref().map(|config| Protects {
-            sources: config.sources.iter().map(|source| source.display().to_string()).collect(),
+            plans: config
+                .plans
+                .iter()
+                .map(|plan| Plan {
+                    name: plan.name.clone(),
+                    sources: plan.sources.iter().map(|source| source.display().to_string()).collect(),
+                    times: Times::of(&plan.schedule, &Work::backup(plan.name.clone()), &state.planned),
+                })
+                .collect(),
+            check: config
+                .check
+                .as_ref()
+                .map(|check| Times::of(&check.schedule, &Work::CHECK, &state.planned)),
             repository: config.repository.to_string(),
-            schedule: config.schedule.expression().to_owned(),
-            time_zone: config.schedule.zone().to_string(),
             host: config.host.clone(),
             identity: config.identity.clone(),
         });
@@ -104,12 +156,13 @@ impl Status {
                 refused: settings.refused,
             },
             pause: state.pause,
-            next_run_at: state.next_run_at,
-            failures: state.failures,
-            queued: state.queued.clone().map(Run::Queued),
+            next_run_at: state.next_run_at(),
+            failures: state.failures(),
+            store_away_since: state.away_since,
+            queued: state.queued.iter().cloned().map(Run::Queued).collect(),
             running: state.running.as_ref().map(Run::running),
             last_run: state.newest_run().cloned().map(Run::Ended),
-            newest_snapshot_at: state.newest_snapshot_at,
+            newest_snapshot_at: state.newest_snapshot_at(),
             repository_problem: state.repository_problem.clone(),
             listeners: listeners.to_vec(),
             form: form(state, listeners),
@@ -119,15 +172,15 @@ impl Status {
 
 fn form(state: &State, listeners: &[Listening]) -> String {
     let mut hasher = DefaultHasher::new();
-    (state.started_at, state.next_run_at, state.failures, state.newest_snapshot_at).hash(&mut hasher);
+    (state.started_at, state.away_since).hash(&mut hasher);
+    for planned in &state.planned {
+        (planned.next_run_at, planned.newest_at, planned.failures).hash(&mut hasher);
+    }
     (state.settings.accepted, state.settings.refused, &state.repository_problem).hash(&mut hasher);
     (state.pause.map(|pause| (pause.since, pause.until)), state.newest_run().map(|run| run.number))
         .hash(&mut hasher);
-    (
-        state.queued.as_ref().map(|queued| queued.number),
-        state.running.as_ref().map(|running| running.queued.number),
-    )
-        .hash(&mut hasher);
+    state.queued.iter().for_each(|queued| queued.number.hash(&mut hasher));
+    state.running.as_ref().map(|running| running.queued.number).hash(&mut hasher);
     listeners.iter().for_each(|listener| (&listener.place, &listener.problem).hash(&mut hasher));
     format!("{:016x}", hasher.finish())
 }
@@ -135,10 +188,10 @@ fn form(state: &State, listeners: &[Listening]) -> String {
 impl Run {
     /// The newest first.
     pub fn all(state: &State) -> impl Iterator<Item = Self> {
-        let queued = state.queued.clone().map(Self::Queued);
+        let queued = state.queued.iter().rev().cloned().map(Self::Queued);
         let running = state.running.as_ref().map(Self::running);
         let ended = state.runs.iter().rev().cloned().map(Self::Ended);
-        queued.into_iter().chain(running).chain(ended)
+        queued.chain(running).chain(ended)
     }
 
     pub fn number(&self) -> u64 {

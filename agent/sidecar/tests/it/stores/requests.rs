@@ -9,7 +9,7 @@ use pillion::agent::config::raw::Raw;
 use pillion::agent::config::secret;
 use pillion::agent::engine::Resident;
 use pillion::agent::queue::Queued;
-use pillion::agent::record::Outcome;
+use pillion::agent::record::{Outcome, Work};
 use pillion::agent::run::{Engine, RunRequest};
 use pillion::agent::trigger::Trigger;
 use pillion::environment::Environment;
@@ -43,7 +43,8 @@ fn asked_by_an_unchanged_run(kind: Kind) -> Vec<Asked> {
     let mut asked = Vec::new();
     for number in 1..=3 {
         let now = Utc::now();
-        let queued = Queued { number, trigger: Trigger::First, joined: 0, requested_at: now };
+        let queued =
+            Queued { number, work: Work::default(), trigger: Trigger::First, joined: 0, requested_at: now };
         let (config, credentials) = (Arc::clone(&config), credentials.clone());
         let run = engine.run(
             RunRequest { queued, config, credentials, progress: Arc::default() },

@@ -38,7 +38,7 @@ hookHosts: [hooks.example.com, '[::2]']
 #[test]
 fn a_manifest_s_hooks_are_understood_and_shown_the_same_way() {
     let config = with(WHOLE).unwrap();
-    let Hooks { pre_backup, post_backup, quiesce_timeout } = &config.hooks;
+    let Hooks { pre_backup, post_backup, quiesce_timeout } = &config.plans[0].hooks;
     let pre = pre_backup.as_ref().unwrap();
     assert_eq!((pre.timeout, *quiesce_timeout), (Duration::from_secs(5), Duration::from_secs(90)));
     let Handler::Exec { container, command } = &pre.handler else { panic!("{pre:?}") };
@@ -49,10 +49,10 @@ fn a_manifest_s_hooks_are_understood_and_shown_the_same_way() {
     let Handler::Http(request) = &post.handler else { panic!("{post:?}") };
     assert_eq!(request.headers.len(), 2);
     assert_eq!(request.path.expose(), b"/services/T0?token=hunter2");
-    assert!(config.hooks.closing().is_none(), "it may not run");
+    assert!(config.plans[0].hooks.closing().is_none(), "it may not run");
 
     let again = resolve(&config.to_yaml()).unwrap();
-    assert_eq!((&again.hooks, &again.hook_hosts), (&config.hooks, &config.hook_hosts));
+    assert_eq!((&again.plans[0].hooks, &again.hook_hosts), (&config.plans[0].hooks, &config.hook_hosts));
     assert_eq!(again.to_yaml(), config.to_yaml());
     let (shown, debug) = (config.to_shown_yaml(), format!("{config:?}"));
     assert!(shown.contains("Authorization") && shown.contains("/services/T0?(hidden)"), "{shown}");
@@ -64,10 +64,13 @@ hooks:
   postBackup: {command: [/hooks/thaw, '1.10'], containerName: ignored}
 ";
     let config = with(others).unwrap();
-    assert_eq!(config.hooks.pre_backup.as_ref().unwrap().handler.to_string(), "tcpSocket to [::1]:5432");
-    assert!(config.hooks.closing().is_some());
-    assert_eq!(resolve(&config.to_yaml()).unwrap().hooks, config.hooks);
-    assert_eq!(with("").unwrap().hooks, Hooks::default());
+    assert_eq!(
+        config.plans[0].hooks.pre_backup.as_ref().unwrap().handler.to_string(),
+        "tcpSocket to [::1]:5432"
+    );
+    assert!(config.plans[0].hooks.closing().is_some());
+    assert_eq!(resolve(&config.to_yaml()).unwrap().plans[0].hooks, config.plans[0].hooks);
+    assert_eq!(with("").unwrap().plans[0].hooks, Hooks::default());
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Scene {
     }
 
     fn around(&self) -> Around {
-        Around::new(self.runner.clone(), &self.config, 7)
+        Around::new(self.runner.clone(), &self.config, &self.config.plans[0], 7)
     }
 
     fn done(&self) -> Vec<String> {
@@ -165,7 +165,7 @@ async fn a_workload_that_does_not_go_on_is_told_again_and_then_given_up_with_a_w
 #[tokio::test]
 async fn a_wish_that_nobody_fulfils_fails_by_its_timeout() {
     let scene = Scene::new("preBackup: {exec: {command: [x]}, containerName: db, timeout: 20ms}", 0);
-    let around = Around::new(Runner { exec: Arc::default() }, &scene.config, 7);
+    let around = Around::new(Runner { exec: Arc::default() }, &scene.config, &scene.config.plans[0], 7);
     let refused = begin(&around, &CancellationToken::new()).await.unwrap_err().to_string();
     assert_eq!(
         refused,
@@ -214,7 +214,7 @@ async fn a_second_hook_that_fails_is_said_and_undoes_nothing() {
 /// Leaves a quiesce open, as a process does that is killed.
 fn leave_open(scene: &Scene) {
     let note = Note { opened_at: Utc::now(), hook: "x".to_owned(), run: 1 };
-    drop(Marker::write(&marker::path(&scene.config), &note).unwrap());
+    drop(Marker::write(&marker::path(&scene.config, &scene.config.plans[0]), &note).unwrap());
 }
 
 #[tokio::test]
