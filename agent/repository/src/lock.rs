@@ -79,6 +79,30 @@ pub struct Options {
     pub timing: Timing,
     /// For whoever may have to give up the job.
     pub given_up: GivenUp,
+    /// Whose locks are of the dead.
+    pub ended: Ended,
+}
+
+/// Knows of a lock that whoever holds it has ended, beyond doubt: such a lock is removed and not heeded.
+#[derive(Clone, Default)]
+pub struct Ended(Option<Arc<Knows>>);
+
+type Knows = dyn Fn(&LockFile) -> bool + Send + Sync;
+
+impl Ended {
+    pub fn new(knows: impl Fn(&LockFile) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(knows)))
+    }
+
+    pub fn knows(&self, lock: &LockFile) -> bool {
+        self.0.as_ref().is_some_and(|knows| knows(lock))
+    }
+}
+
+impl std::fmt::Debug for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ended")
+    }
 }
 
 /// Has the lock go although its job does not end: a thread of it may hang in the system for good.
@@ -279,6 +303,13 @@ fn refuse_conflict(repository: &Repository, options: &Options, own: Option<&Id>)
             continue;
         }
         let lock = load_lock(repository, &options.timing, &id)?;
+        if lock.as_ref().is_some_and(|lock| options.ended.knows(lock)) {
+            // Where nothing may be removed it stays in nobody's way but an exclusive one's.
+            match repository.store.remove(&entry.file) {
+                Err(e @ (Error::Cancelled | Error::LockLost(_))) => return Err(e),
+                _ => continue,
+            }
+        }
         if let Some(lock) = lock.filter(|lock| lock.exclusive || options.mode == Mode::Exclusive) {
             return Err(Error::Locked(describe(&lock)));
         }

@@ -41,7 +41,7 @@ use crate::telemetry;
 use command::{Command, Handle, Refused, Reply};
 use config::plan::PlanName;
 use config::secret::{self, Credentials};
-use config::{Config, DEFAULT_TERMINATION_LOG, Loaded, Source};
+use config::{Config, DEFAULT_TERMINATION_LOG, Loaded, Mode, Source};
 use farewell::LastDeed;
 use history::{History, Pause};
 use queue::{Queue, Queued};
@@ -263,8 +263,13 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         }
     }
 
+    /// Whether somebody wants no run to begin by itself.
     fn is_paused(&self) -> bool {
-        self.history.pause().is_some()
+        self.history.pause().is_some() || self.mode() != Mode::Active
+    }
+
+    fn mode(&self) -> Mode {
+        self.config.as_ref().map_or_else(Mode::default, |config| config.mode)
     }
 
     fn gate(&self) -> Gate {
@@ -416,6 +421,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             Command::Run(work, reply) => {
                 let accepted = match (&self.config, self.timetable.has(&work)) {
                     (None, _) => Err(Refused::NoSettings),
+                    (Some(config), _) if !config.mode.takes_requests() => Err(Refused::NotHere(config.mode)),
                     (Some(_), false) => Err(Refused::NoSuchWork),
                     (Some(_), true) => Ok(self.queue.push(work, Trigger::Request, now)),
                 };
@@ -462,7 +468,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
 
     /// What was due meanwhile is made up for, once.
     fn resume(&mut self, now: DateTime<Utc>) {
-        if self.is_paused() {
+        if self.history.pause().is_some() {
             tracing::info!("resumed");
             self.history.set_pause(None);
             self.look = Some(Look { at: now, failures: 0 });

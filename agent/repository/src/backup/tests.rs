@@ -164,6 +164,7 @@ fn lock_options() -> lock::Options {
         retry_for: std::time::Duration::ZERO,
         timing,
         given_up: lock::GivenUp::default(),
+        ended: lock::Ended::default(),
     }
 }
 

@@ -45,7 +45,14 @@ fn options(mode: Mode) -> Options {
         lost_after: milliseconds(200),
         retry: (milliseconds(1), milliseconds(2)),
     };
-    Options { holder, mode, retry_for: Duration::ZERO, timing, given_up: GivenUp::default() }
+    Options {
+        holder,
+        mode,
+        retry_for: Duration::ZERO,
+        timing,
+        given_up: GivenUp::default(),
+        ended: Ended::default(),
+    }
 }
 
 #[test]

@@ -125,6 +125,7 @@ pub(crate) fn lock_options() -> lock::Options {
         retry_for: Duration::ZERO,
         timing,
         given_up: lock::GivenUp::default(),
+        ended: lock::Ended::default(),
     }
 }
 

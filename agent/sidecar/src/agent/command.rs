@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::config::Mode;
 use super::history::Pause;
 use super::record::Work;
 use super::state::State;
@@ -22,6 +23,8 @@ pub enum Refused {
     NoSettings,
     /// The settings have no such plan, or no checks.
     NoSuchWork,
+    /// The settings say that this agent does not back up.
+    NotHere(Mode),
     /// There is no such run, or it is over.
     NoSuchRun,
     /// The process ends.

@@ -17,12 +17,15 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use pillion_backend::location::Location;
 use pillion_repository::cache::least_bytes;
 use pillion_repository::filter::{Case, ExcludeOptions, Exclusion, PatternList};
 use pillion_repository::format::id::Id;
+
+use serde::{Deserialize, Serialize};
 
 use crate::agent::schedule::{Schedule, parse_zone};
 use crate::duration;
@@ -71,6 +74,9 @@ pub struct Config {
     /// All that may be in the cache directory; enough for packs of `pack_size`.
     pub cache_bytes: u64,
     pub credentials_directory: PathBuf,
+    pub mode: Mode,
+    /// Instances of this agent that are no more: their locks are removed.
+    pub ended_instances: Vec<String>,
     pub retry_lock: Duration,
     pub backoff: Backoff,
     /// Other hosts than this machine itself that hooks may speak to, in small letters.
@@ -122,6 +128,49 @@ impl fmt::Display for Jitter {
             Self::Off => "off",
             Self::Auto => "auto",
         })
+    }
+}
+
+/// What the agent is to do, as somebody outside decides who sees more than it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    #[default]
+    Active,
+    /// No run begins by itself.
+    Paused,
+    /// Another replica backs up.
+    Standby,
+    /// There is nothing to be backed up any more.
+    Stopped,
+}
+
+impl Mode {
+    const ALL: [Self; 4] = [Self::Active, Self::Paused, Self::Standby, Self::Stopped];
+
+    /// Whether there is a run when somebody asks for one.
+    pub fn takes_requests(self) -> bool {
+        matches!(self, Self::Active | Self::Paused)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Standby => "standby",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|mode| mode.to_string() == text);
+        found.ok_or_else(|| format!("{text:?} is none of active, paused, standby and stopped"))
     }
 }
 
@@ -219,6 +268,8 @@ impl Config {
         let host = read.optional("host", raw.host.take(), parse_host);
         let cache = read.optional("cacheDir", raw.cache_dir.take(), absolute_path);
         let credentials = read.optional("credentialsDir", raw.credentials_dir.take(), absolute_path);
+        let mode = read.optional("mode", raw.mode.take(), str::parse);
+        let ended_instances = read.list("endedInstances", raw.ended_instances.take(), http::parse_instance);
         let retry_lock = read.optional("retryLock", raw.retry_lock.take(), duration::parse);
         let backoff = read.backoff(raw.retry_min.take(), raw.retry_max.take());
         let hook_hosts = read.list("hookHosts", raw.hook_hosts.take(), hooks::parse_host);
@@ -246,6 +297,8 @@ impl Config {
             cache_directory,
             cache_bytes: cache_bytes.unwrap_or_else(|| usual_cache_bytes(USUAL_CACHE_BYTES, pack_size)),
             credentials_directory: credentials.unwrap_or_else(|| DEFAULT_CREDENTIALS_DIRECTORY.into()),
+            mode: mode.unwrap_or_default(),
+            ended_instances,
             retry_lock: retry_lock.unwrap_or(DEFAULT_RETRY_LOCK),
             backoff,
             hook_hosts,

@@ -9,6 +9,7 @@ pub mod exclusion;
 mod faults;
 mod kept;
 mod pin;
+mod predecessor;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
@@ -139,18 +140,15 @@ impl Resident {
         };
         let job = Job::Check { group: check.schedule.turn(at) % check.groups + 1, groups: check.groups };
         let cancel = cancel.child_token();
-        let done = worker::carry_out(job, config, &self.environment, progress, &cancel);
-        tokio::pin!(done);
-        let Some(limit) = check.run_timeout.0 else { return done.await };
-        tokio::select! {
-            end = &mut done => return end,
-            () = tokio::time::sleep(limit) => cancel.cancel(),
-        }
-        let end = done.await;
-        match end.outcome {
-            Outcome::Stopped => watch::too_long(limit),
-            _ => end,
-        }
+        let process = self.kept.processes().begin_worker();
+        let end = in_time(
+            check.run_timeout,
+            &cancel,
+            worker::carry_out((job, &process), config, &self.environment, progress, &cancel),
+        )
+        .await;
+        self.kept.processes().worker_ended(&process);
+        end
     }
 
     async fn back_up(&self, request: RunRequest, plan: &Plan, cancel: CancellationToken) -> RunEnd {
@@ -177,6 +175,21 @@ impl Resident {
             _ => Retry::No,
         };
         hooks.conclude(end, retry).await
+    }
+}
+
+/// The end of what is done, which is cancelled when it takes too long.
+async fn in_time(bound: Bound, cancel: &CancellationToken, done: impl Future<Output = RunEnd>) -> RunEnd {
+    let Some(limit) = bound.0 else { return done.await };
+    tokio::pin!(done);
+    tokio::select! {
+        end = &mut done => return end,
+        () = tokio::time::sleep(limit) => cancel.cancel(),
+    }
+    let end = done.await;
+    match end.outcome {
+        Outcome::Stopped => watch::too_long(limit),
+        _ => end,
     }
 }
 
@@ -375,13 +388,19 @@ impl Access<'_> {
     fn lock(&self, process: &Process) -> lock::Options {
         // Never a pod's own name: the rule that a dead process on the same host leaves a stale lock must not be
         // applied from another container, where the same process ID means another process.
-        let holder = Holder { hostname: self.config.name().to_owned(), ..process.clone().holder() };
+        let processes = self.kept.processes();
+        let holder = Holder {
+            hostname: self.config.name().to_owned(),
+            username: processes.username(self.config),
+            ..process.clone().holder()
+        };
         lock::Options {
             holder,
             mode: lock::Mode::Shared,
             retry_for: self.config.retry_lock,
             timing: lock::Timing::default(),
             given_up: self.watch.given_up.clone(),
+            ended: processes.ended(self.config, self.settings().cache.standing()),
         }
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use pillion_repository::event::Progress;
 use tokio::time::Instant;
 
-use super::config::Config;
+use super::config::{Config, Mode};
 use super::history::Pause;
 use super::queue::Queued;
 use super::record::RunRecord;
@@ -70,6 +70,15 @@ impl State {
             totals: Arc::default(),
             repository_problem: None,
         }
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.config.as_ref().map_or_else(Mode::default, |config| config.mode)
+    }
+
+    /// Whether no run begins by itself.
+    pub fn is_paused(&self) -> bool {
+        self.pause.is_some() || self.mode() != Mode::Active
     }
 
     /// When the next run begins by itself.

@@ -547,3 +547,32 @@ async fn what_the_settings_do_not_have_cannot_be_asked_for() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn somebody_outside_decides_whether_this_agent_backs_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    let write = |mode: &str| {
+        std::fs::write(&file, DAILY.replace("schedule", &format!("mode: {mode}, schedule"))).unwrap();
+    };
+    write("standby");
+    let environment = Environment::from_iter([("RESTIC_PASSWORD", PASSWORD)]);
+    let newest = Ok(Some("2026-11-21T03:00:05Z"));
+    let scene = scene_with("2026-11-21T10:00:00Z", Some(file.clone()), environment).newest(newest);
+    let (begun, _, ()) = serve_with(scene, |handle| async move {
+        hours(48).await;
+        assert!(handle.state().runs.is_empty() && handle.state().is_paused());
+        assert_eq!(handle.run(Work::default()).await, Err(Refused::NotHere(Mode::Standby)));
+        write("stopped");
+        hours(1).await;
+        assert_eq!(handle.run(Work::default()).await, Err(Refused::NotHere(Mode::Stopped)));
+        write("paused");
+        hours(1).await;
+        assert_eq!(handle.run(Work::default()).await, Ok(1));
+        write("active");
+        hours(1).await;
+    })
+    .await;
+    assert_eq!(times(&begun), ["23 12:00:00", "23 12:00:10"]);
+    assert_eq!((begun[0].1, begun[1].1.label()), (Trigger::Request, "catch-up"));
+}

@@ -40,6 +40,8 @@ const ORDERLY_END: Duration = Duration::from_secs(20);
 struct Task {
     /// As YAML.
     settings: String,
+    /// What its locks call it.
+    process: String,
     job: Job,
 }
 
@@ -58,13 +60,13 @@ enum Said {
 
 /// Has it done by a worker. `cancel` ends it.
 pub(super) async fn carry_out(
-    job: Job,
+    (job, process): (Job, &str),
     config: &Config,
     environment: &Environment,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> RunEnd {
-    let mut worker = match start(job, config, environment) {
+    let mut worker = match start(job, process, config, environment) {
         Ok(worker) => worker,
         Err(error) => return RunEnd::failed(format!("start a process for it: {error}"), None),
     };
@@ -92,8 +94,8 @@ pub(super) async fn carry_out(
     }
 }
 
-fn start(job: Job, config: &Config, environment: &Environment) -> std::io::Result<Child> {
-    let task = serde_json::to_string(&Task { settings: config.to_yaml(), job })?;
+fn start(job: Job, process: &str, config: &Config, environment: &Environment) -> std::io::Result<Child> {
+    let task = serde_json::to_string(&Task { settings: config.to_yaml(), process: process.to_owned(), job })?;
     // The program that runs, also where the file was replaced meanwhile.
     let mut command = std::process::Command::new("/proc/self/exe");
     restart::hand_over(&mut command, &environment.with(TASK, &task))?;

@@ -171,6 +171,7 @@ impl<'a> Session<'a> {
             retry_for: self.global.retry_lock(),
             timing: lock::Timing::default(),
             given_up: lock::GivenUp::default(),
+            ended: lock::Ended::default(),
         }
     }
 

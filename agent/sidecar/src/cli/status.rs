@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::output::format::{self, DisplayZone};
 use super::output::{Output, Style};
 use super::{global, runs};
+use crate::agent::config::Mode;
 use crate::agent::view::status::{Run, Status, Times};
 use crate::environment::Environment;
 
@@ -66,6 +67,9 @@ fn lines(status: &Status, zone: &DisplayZone) -> Vec<String> {
         lines.push(format!("running    {} {done}", run.number()).trim_end().to_owned());
     }
     lines.extend(status.queued.iter().map(|run| format!("waiting    {}", run.number())));
+    if status.mode != Mode::Active {
+        lines.push(format!("mode       {}, as the settings say", status.mode));
+    }
     lines.extend(status.pause.iter().map(|pause| match pause.until {
         Some(until) => format!("paused     until {}", runs::time(until, zone)),
         None => "paused     until somebody resumes".to_owned(),
@@ -85,7 +89,7 @@ fn times(times: &Times, newest: &str, status: &Status, zone: &DisplayZone) -> Ve
         format!("  schedule {} ({})", times.schedule, times.time_zone),
         format!("  {newest:<8} {newest_at}"),
     ];
-    if status.pause.is_none() {
+    if status.pause.is_none() && status.mode == Mode::Active {
         lines.push(format!("  next run {}", known(times.next_run_at).unwrap_or_else(|| "none".to_owned())));
     }
     if times.failures > 0 {

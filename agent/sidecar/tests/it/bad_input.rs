@@ -33,6 +33,7 @@ fn lock_options(process: u32, mode: Mode) -> lock::Options {
         retry_for: std::time::Duration::ZERO,
         timing: lock::Timing::default(),
         given_up: lock::GivenUp::default(),
+        ended: lock::Ended::default(),
     }
 }
 

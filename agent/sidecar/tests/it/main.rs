@@ -18,6 +18,7 @@ mod json;
 mod life;
 mod locks;
 mod plans;
+mod predecessors;
 mod reader;
 mod scene;
 mod sources;

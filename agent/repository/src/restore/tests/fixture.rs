@@ -102,6 +102,7 @@ impl Fixture {
                 retry_for: std::time::Duration::ZERO,
                 timing: lock::Timing { settle: std::time::Duration::ZERO, ..lock::Timing::default() },
                 given_up: lock::GivenUp::default(),
+                ended: lock::Ended::default(),
             }),
         };
         let report = backup(&self.repository, &options, &Silent, &Progress::default()).unwrap();

@@ -416,5 +416,12 @@ fn lock_options(mode: Mode) -> lock::Options {
         gid: 0,
     };
     let timing = Timing { settle: milliseconds(1), unreadable: vec![milliseconds(1)], ..Timing::default() };
-    lock::Options { holder, mode, retry_for: Duration::ZERO, timing, given_up: lock::GivenUp::default() }
+    lock::Options {
+        holder,
+        mode,
+        retry_for: Duration::ZERO,
+        timing,
+        given_up: lock::GivenUp::default(),
+        ended: lock::Ended::default(),
+    }
 }

@@ -99,7 +99,7 @@ fn parse_key(text: &str) -> Result<Vec<u8>, String> {
     key.ok_or_else(|| "is no Ed25519 public key: it is 32 bytes in base64".to_owned())
 }
 
-fn parse_instance(text: &str) -> Result<String, String> {
+pub(super) fn parse_instance(text: &str) -> Result<String, String> {
     match text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         false => Ok(text.to_owned()),
         true => Err(format!("{text:?} holds a blank or a control character")),

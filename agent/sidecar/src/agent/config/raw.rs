@@ -182,6 +182,8 @@ settings! {
     cache_dir: Text, "cacheDir", "PILLION_CACHE_DIR";
     cache_size: Text, "cacheSize", "PILLION_CACHE_SIZE";
     credentials_dir: Text, "credentialsDir", "PILLION_CREDENTIALS_DIR";
+    mode: Text, "mode", "PILLION_MODE";
+    ended_instances: List, "endedInstances", "PILLION_ENDED_INSTANCES";
     retry_lock: Text, "retryLock", "PILLION_RETRY_LOCK";
     retry_min: Text, "retryMin", "PILLION_RETRY_MIN";
     retry_max: Text, "retryMax", "PILLION_RETRY_MAX";
@@ -238,6 +240,8 @@ impl Raw {
             cache_dir: text(&config.cache_directory.display()),
             cache_size: Some(Text(format_size_bytes(config.cache_bytes))),
             credentials_dir: text(&config.credentials_directory.display()),
+            mode: text(&config.mode),
+            ended_instances: list(config.ended_instances.iter().cloned()),
             retry_lock: text(&duration::format(config.retry_lock)),
             retry_min: text(&duration::format(config.backoff.min)),
             retry_max: text(&duration::format(config.backoff.max)),

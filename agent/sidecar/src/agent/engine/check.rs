@@ -28,12 +28,13 @@ const MAX_LOGGED: usize = 50;
 pub fn check(
     config: &Config,
     credentials: &Credentials,
+    process: &str,
     (group, groups): (u64, u64),
     progress: &Progress,
     cancel: CancellationToken,
     runtime: Handle,
 ) -> RunEnd {
-    let kept = Kept::aside(std::env::temp_dir());
+    let kept = Kept::aside(std::env::temp_dir(), process);
     let watch = Watch::new(config, kept.counts(), std::sync::Arc::default());
     let access = Access { config, credentials, cancel, runtime, kept: &kept, watch: &watch };
     let findings = Findings::default();
@@ -92,7 +93,11 @@ fn end(report: &Report, (group, groups): (u64, u64), findings: &Findings) -> Run
         groups,
     };
     let outcome = if report.is_sound() { Outcome::Complete } else { Outcome::Damaged };
-    let end = RunEnd { checked: Some(Box::new(checked)), bytes_processed: report.bytes_read, ..RunEnd::empty(outcome) };
+    let end = RunEnd {
+        checked: Some(Box::new(checked)),
+        bytes_processed: report.bytes_read,
+        ..RunEnd::empty(outcome)
+    };
     if report.is_sound() {
         return end;
     }

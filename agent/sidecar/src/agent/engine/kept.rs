@@ -20,6 +20,7 @@ use crate::agent::config::secret::Credentials;
 use crate::open::Connection;
 
 use super::pin::Accepted;
+use super::predecessor::Processes;
 
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -32,6 +33,7 @@ pub(super) struct Kept {
     accepted: Accepted,
     /// Whether the cache directory is another process's.
     is_aside: bool,
+    processes: Processes,
 }
 
 #[derive(Debug)]
@@ -85,12 +87,16 @@ impl Kept {
     pub(super) fn new(temporary: PathBuf) -> Self {
         let (cache, way) = (Mutex::default(), Mutex::default());
         let (counts, accepted) = (Arc::default(), Accepted::default());
-        Self { temporary, cache, way, counts, accepted, is_aside: false }
+        Self { temporary, cache, way, counts, accepted, is_aside: false, processes: Processes::new() }
     }
 
-    /// For a process beside the one whose cache it is.
-    pub(super) fn aside(temporary: PathBuf) -> Self {
-        Self { is_aside: true, ..Self::new(temporary) }
+    /// For a process of that name beside the one whose cache it is.
+    pub(super) fn aside(temporary: PathBuf, process: &str) -> Self {
+        Self { is_aside: true, processes: Processes::named(process), ..Self::new(temporary) }
+    }
+
+    pub(super) fn processes(&self) -> &Processes {
+        &self.processes
     }
 
     pub(super) fn accepted(&self) -> &Accepted {

@@ -41,6 +41,11 @@ impl From<Refused> for Problem {
                 "no-settings",
                 "there were no good settings yet: GET /v1/status names what is wrong with them",
             ),
+            Refused::NotHere(mode) => Self::new(
+                StatusCode::CONFLICT,
+                "not-here",
+                format!("the settings say that this agent does not back up: mode is {mode}"),
+            ),
             Refused::NoSuchWork => Self::new(
                 StatusCode::NOT_FOUND,
                 "no-such-plan",

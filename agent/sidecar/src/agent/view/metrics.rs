@@ -117,7 +117,7 @@ impl Series {
     }
 
     fn of_schedule(&self, state: &State) {
-        self.whole_gauge("pillion_paused", state.pause.is_some().into());
+        self.whole_gauge("pillion_paused", state.is_paused().into());
         self.whole_gauge("pillion_queued_runs", i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
         self.whole_gauge("pillion_running", state.running.is_some().into());
         self.whole_gauge("pillion_store_away", state.away_since.is_some().into());

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use super::status::{Plan, Run, Status, Times};
+use crate::agent::config::Mode;
 use crate::agent::history::MAX_RUNS;
 use crate::agent::record::{Outcome, RunRecord};
 use crate::cli::output::format;
@@ -120,6 +121,9 @@ fn protects(status: &Status) -> Markup {
                         }
                     }
                     None => { dt { "Sources" } dd .bad { "none: there are no good settings" } }
+                }
+                @if status.mode != Mode::Active {
+                    dt { "Mode" } dd .warn { (status.mode) }
                 }
                 @if let Some(pause) = &status.pause {
                     dt { "Paused" }

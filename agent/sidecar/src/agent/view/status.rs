@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
+use crate::agent::config::Mode;
 use crate::agent::config::plan::PlanName;
 use crate::agent::history::Pause;
 use crate::agent::http::Listening;
@@ -25,6 +26,8 @@ pub struct Status {
     /// `None` before the first good settings.
     pub protects: Option<Protects>,
     pub settings: Settings,
+    /// What the settings say that the agent is to do.
+    pub mode: Mode,
     pub pause: Option<Pause>,
     pub next_run_at: Option<DateTime<Utc>>,
     /// The most runs of one plan that failed one after another.
@@ -155,6 +158,7 @@ impl Status {
                 accepted: settings.accepted,
                 refused: settings.refused,
             },
+            mode: state.mode(),
             pause: state.pause,
             next_run_at: state.next_run_at(),
             failures: state.failures(),
@@ -172,7 +176,7 @@ impl Status {
 
 fn form(state: &State, listeners: &[Listening]) -> String {
     let mut hasher = DefaultHasher::new();
-    (state.started_at, state.away_since).hash(&mut hasher);
+    (state.started_at, state.away_since, state.mode().to_string()).hash(&mut hasher);
     for planned in &state.planned {
         (planned.next_run_at, planned.newest_at, planned.failures).hash(&mut hasher);
     }

@@ -45,7 +45,7 @@ pub fn run(environment: &Environment) -> Result<(), Failure> {
         let (its, cancel) = (Arc::clone(&progress), stop.clone());
         let (environment, handle) = (environment.clone(), Handle::current());
         let work = tokio::task::spawn_blocking(move || {
-            carry_out(&task.job, &config, &environment, &its, cancel, handle)
+            carry_out(&task, &config, &environment, &its, cancel, handle)
         });
         tokio::select! {
             ended = work => ended.map_err(|e| Failure::new(format!("a bug: {e}"))),
@@ -57,7 +57,7 @@ pub fn run(environment: &Environment) -> Result<(), Failure> {
 }
 
 fn carry_out(
-    job: &Job,
+    task: &Task,
     config: &Config,
     environment: &Environment,
     progress: &Progress,
@@ -68,9 +68,9 @@ fn carry_out(
         Ok(credentials) => credentials,
         Err(unusable) => return RunEnd::failed(unusable.to_string(), None),
     };
-    match job {
+    match task.job {
         Job::Check { group, groups } => {
-            check::check(config, &credentials, (*group, *groups), progress, cancel, runtime)
+            check::check(config, &credentials, &task.process, (group, groups), progress, cancel, runtime)
         }
     }
 }
