@@ -43,6 +43,14 @@ pub struct Settings {
     pub cache: Cache,
     /// Work done at once; the number of processors is a good choice.
     pub workers: usize,
+    /// Who opens keys that ask for more memory than this process has for them; without one they open nothing.
+    pub costly_keys: Option<Arc<dyn CostlyKeys>>,
+}
+
+/// Opens keys that ask for more than [`limits::MAX_SCRYPT_BYTES`], where that does no harm.
+pub trait CostlyKeys: std::fmt::Debug + Send + Sync {
+    /// `file` is the key file's text.
+    fn open(&self, file: &[u8], password: &[u8]) -> Result<MasterKey, KeyError>;
 }
 
 impl Default for Settings {
@@ -52,6 +60,7 @@ impl Default for Settings {
             pack_size_bytes: limits::PACK_SIZE_BYTES,
             cache: Cache::absent(std::env::temp_dir()),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            costly_keys: None,
         }
     }
 }
@@ -73,7 +82,8 @@ impl Repository {
     /// Opens with the first key file that the password fits and whose master key opens the config.
     pub fn open(store: Store, password: &[u8], settings: Settings) -> Result<Self> {
         let (config_file, sealed_config) = (FileName::config(), load_sealed_config(&store)?);
-        let (key_id, key, config_json) = find_key(&store, password, &sealed_config)?;
+        let (key_id, key, config_json) =
+            find_key(&store, password, &sealed_config, settings.costly_keys.as_deref())?;
         let config = Config::decode(&config_json).map_err(|why| match why {
             ConfigError::UnsupportedVersion(version) => Error::UnsupportedVersion { version },
             ConfigError::Invalid(why) => Error::Damaged { file: config_file, why },
@@ -341,7 +351,12 @@ fn refuse_old_layout(store: &Store) -> Result<()> {
 }
 
 /// Tries every key file. One that cannot be used means "next key"; why is told only if no other opens.
-fn find_key(store: &Store, password: &[u8], sealed_config: &[u8]) -> Result<(Id, MasterKey, Vec<u8>)> {
+fn find_key(
+    store: &Store,
+    password: &[u8],
+    sealed_config: &[u8],
+    costly_keys: Option<&dyn CostlyKeys>,
+) -> Result<(Id, MasterKey, Vec<u8>)> {
     let mut keys = store.list(FileKind::Key)?;
     if keys.is_empty() {
         refuse_old_layout(store)?;
@@ -353,7 +368,7 @@ fn find_key(store: &Store, password: &[u8], sealed_config: &[u8]) -> Result<(Id,
     let mut wrong_password = false;
     for entry in keys.iter().take(limits::MAX_KEY_FILES) {
         store.check_cancelled()?;
-        match try_key(store, entry, password) {
+        match try_key(store, entry, password, costly_keys) {
             Ok(key) => match file::decode(FileKind::Config, sealed_config, &key) {
                 Ok(json) => return Ok((entry_id(entry), key, json)),
                 Err(why) => unusable.push(format!("{} does not open the config: {why}", entry.file)),
@@ -378,7 +393,12 @@ enum TryKeyError {
     Store(Error),
 }
 
-fn try_key(store: &Store, entry: &pillion_backend::Entry, password: &[u8]) -> Result<MasterKey, TryKeyError> {
+fn try_key(
+    store: &Store,
+    entry: &pillion_backend::Entry,
+    password: &[u8],
+    costly_keys: Option<&dyn CostlyKeys>,
+) -> Result<MasterKey, TryKeyError> {
     // Under another name it might open here, but restic refuses it: there is nobody to rely on such a repository.
     let bytes = match store.load_verified(FileKind::Key, &entry_id(entry)) {
         Ok(bytes) => bytes,
@@ -389,7 +409,11 @@ fn try_key(store: &Store, entry: &pillion_backend::Entry, password: &[u8]) -> Re
         Err(e) => return Err(TryKeyError::Store(e)),
     };
     let key_file = KeyFile::decode(&bytes).map_err(|why| TryKeyError::Unusable(why.to_string()))?;
-    key_file.open(password).map_err(|e| match e {
+    let opened = match (key_file.open(password), costly_keys) {
+        (Err(KeyError::TooCostly { .. }), Some(others)) => others.open(&bytes, password),
+        (opened, _) => opened,
+    };
+    opened.map_err(|e| match e {
         KeyError::WrongPassword => TryKeyError::WrongPassword,
         other => TryKeyError::Unusable(other.to_string()),
     })

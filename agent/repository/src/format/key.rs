@@ -91,8 +91,8 @@ impl KeyFile {
         Self::create_at(Cost::USUAL, password, master, created, hostname, username)
     }
 
-    /// As [`KeyFile::create`], at another cost.
-    pub(crate) fn create_at(
+    /// As [`KeyFile::create`], at another cost, whatever that takes here and at every opening.
+    pub fn create_at(
         cost: Cost,
         password: &[u8],
         master: &MasterKey,
@@ -113,8 +113,9 @@ impl KeyFile {
             salt,
             data: Vec::new(),
         };
-        let user =
-            file.derive(password, limits::MAX_SCRYPT_BYTES).expect("our own cost is within the limits");
+        let user = file
+            .derive(password, file.memory_bytes())
+            .expect("a cost that we choose is one that scrypt takes");
         let json = encode_master(master);
         file.data.reserve(crypto::OVERHEAD_BYTES + json.len());
         file.data.resize(IV_BYTES, 0);
@@ -193,7 +194,8 @@ impl Drop for MasterFields {
     }
 }
 
-fn encode_master(master: &MasterKey) -> Zeroizing<Vec<u8>> {
+/// As it is sealed in a key file: for a process that opened it for another.
+pub fn encode_master(master: &MasterKey) -> Zeroizing<Vec<u8>> {
     let (encrypt, k, r) = master.parts();
     let fields = MasterFields {
         mac: MacFields { k: BASE64.encode(k), r: BASE64.encode(r) },
@@ -202,7 +204,8 @@ fn encode_master(master: &MasterKey) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(json::to_vec(&fields))
 }
 
-fn decode_master(json: &[u8]) -> Result<MasterKey, Invalid> {
+/// See [`encode_master`].
+pub fn decode_master(json: &[u8]) -> Result<MasterKey, Invalid> {
     let fields: MasterFields = serde_json::from_slice(json)
         .map_err(|_| Invalid::malformed("the master key is not written as JSON"))?;
     let encrypt = Zeroizing::new(decode_part::<32>(&fields.encrypt)?);

@@ -68,7 +68,7 @@ pub struct Resident {
 
 impl Resident {
     pub fn new(environment: Environment) -> Self {
-        let kept = Arc::new(Kept::new(environment.temporary_directory()));
+        let kept = Arc::new(Kept::new(environment.clone()));
         let hooks = Runner { exec: Arc::default() };
         Self { environment, kept, stuck: Stuck::default(), source_paths: SourcePaths::WithoutLinks, hooks }
     }
@@ -295,7 +295,13 @@ impl Access<'_> {
     fn settings(&self) -> Settings {
         let (config, pack_size_bytes) = (self.config, self.config.pack_size.bytes());
         let cache = self.kept.cache(&config.cache_directory, config.cache_bytes, pack_size_bytes);
-        Settings { compression: config.compression.into(), pack_size_bytes, cache, ..Settings::default() }
+        Settings {
+            compression: config.compression.into(),
+            pack_size_bytes,
+            cache,
+            costly_keys: Some(Arc::new(self.kept.costly_keys(config))),
+            ..Settings::default()
+        }
     }
 
     fn pin(&self) -> Result<Pin> {

@@ -10,8 +10,10 @@
 //! do: who cancels waits for an orderly end, and then ends it (`a_check_that_is_cancelled_leaves_no_worker_and_no_lock`).
 
 mod child;
+mod key;
 mod memory;
 
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -22,12 +24,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::config::Config;
 use super::record::RunEnd;
 use crate::environment::Environment;
 use crate::restart;
 pub use child::run;
+pub(super) use key::ByWorker;
 
 /// The variable of the task, in the environment that is handed over.
 const TASK: &str = "PILLION_WORKER_TASK";
@@ -49,6 +53,8 @@ struct Task {
 pub(super) enum Job {
     /// Reads all but the data, and the data of that group of packs.
     Check { group: u64, groups: u64 },
+    /// The file's text, and the password in base64.
+    OpenKey { file: String, password: String },
 }
 
 /// What a worker says, a line each.
@@ -56,6 +62,7 @@ pub(super) enum Job {
 enum Said {
     Progress { done: u64, total: u64, bytes_done: u64, bytes_total: u64, errors: u64 },
     Ended(Box<RunEnd>),
+    Key(key::Opened),
 }
 
 /// Has it done by a worker. `cancel` ends it.
@@ -95,14 +102,25 @@ pub(super) async fn carry_out(
 }
 
 fn start(job: Job, process: &str, config: &Config, environment: &Environment) -> std::io::Result<Child> {
-    let task = serde_json::to_string(&Task { settings: config.to_yaml(), process: process.to_owned(), job })?;
+    let mut command = Command::from(command(job, process, &config.to_yaml(), environment)?);
+    command.kill_on_drop(true).spawn()
+}
+
+/// A worker that is to be started.
+fn command(
+    job: Job,
+    process: &str,
+    settings: &str,
+    environment: &Environment,
+) -> std::io::Result<std::process::Command> {
+    let (settings, process) = (settings.to_owned(), process.to_owned());
+    let task = Zeroizing::new(serde_json::to_string(&Task { settings, process, job })?);
     // The program that runs, also where the file was replaced meanwhile.
     let mut command = std::process::Command::new("/proc/self/exe");
     restart::hand_over(&mut command, &environment.with(TASK, &task))?;
-    command.arg("worker").stdout(Stdio::piped());
-    let mut command = Command::from(command);
     // A group of its own: a Ctrl-C for the agent is the agent's to pass on.
-    command.process_group(0).kill_on_drop(true).spawn()
+    command.arg("worker").stdout(Stdio::piped()).process_group(0);
+    Ok(command)
 }
 
 /// Takes what it says until it has ended.
@@ -119,6 +137,7 @@ async fn listen(output: impl AsyncRead + Unpin, progress: &Progress) -> Option<R
                 progress.errors.store(errors, Ordering::Relaxed);
             }
             Ok(Said::Ended(end)) => ended = Some(*end),
+            Ok(Said::Key(_)) => {}
             Err(error) => tracing::warn!(%error, "a process of ours said what nobody understands"),
         }
     }

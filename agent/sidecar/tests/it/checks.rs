@@ -3,6 +3,9 @@
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use pillion_repository::format::id::Id;
+use pillion_repository::format::key::{Cost, KeyFile};
+use pillion_repository::format::time::Timestamp;
 use serde_json::Value;
 
 use crate::agent::{Agent, settings, wait_until};
@@ -24,7 +27,9 @@ fn started() -> (Scene, Agent) {
 fn ask(scene: &Scene, arguments: &[&str]) -> (Printed, Value) {
     let socket = scene.path("cache/control.sock");
     let printed = scene.run(&[arguments, &["--socket", socket.to_str().unwrap(), "--json"]].concat());
-    let answer = serde_json::from_str(&printed.out).unwrap_or(Value::Null);
+    // Of a run that takes long, lines of its progress come first.
+    let answer = printed.out.lines().next_back().and_then(|line| serde_json::from_str(line).ok());
+    let answer = answer.unwrap_or(Value::Null);
     (printed, answer)
 }
 
@@ -122,6 +127,46 @@ fn a_worker_that_dies_fails_its_run_and_not_the_agent() {
     assert_eq!(problem, "the process that did it ended before it was done: signal: 9 (SIGKILL)");
     let (printed, again) = ask(&scene, &["trigger", "--check", "--wait"]);
     assert_eq!((printed.code, &again["outcome"]), (0, &"Complete".into()), "{again}");
+    assert_eq!(agent.end(), Some(0));
+}
+
+/// The key of this repository once more, of a cost for which the agent has no memory, and in the place of the old one.
+fn make_its_key_costly(scene: &Scene) {
+    let old = files(scene, "keys").pop().unwrap();
+    let password = restic::PASSWORD.as_bytes();
+    let master = KeyFile::decode(&std::fs::read(&old).unwrap()).unwrap().open(password).unwrap();
+    let (cost, time) = (Cost { n: 131_072, r: 8, p: 1 }, Timestamp { seconds: 0, nanoseconds: 0 });
+    let file = KeyFile::create_at(cost, password, &master, time, "elsewhere", "somebody").encode();
+    std::fs::remove_file(&old).unwrap();
+    std::fs::write(old.with_file_name(Id::of(&file).to_string()), file).unwrap();
+}
+
+#[test]
+fn a_key_that_asks_for_much_memory_is_opened_by_a_worker_and_the_agent_stays_small() {
+    let scene = Scene::new();
+    let config = settings(&scene, CHECKS);
+    let mut agent = Agent::start(&scene, &["--config", &config]);
+    agent.wait_for("run ended");
+    assert_eq!(agent.end(), Some(0));
+    make_its_key_costly(&scene);
+
+    let agent = Agent::start(&scene, &["--config", &config]);
+    wait_until(|| ask(&scene, &["status"]).0.code == 0);
+    for what in [&["trigger", "--wait"][..], &["trigger", "--check", "--wait"]] {
+        let (printed, record) = ask(&scene, what);
+        assert_eq!((printed.code, &record["outcome"]), (0, &"Complete".into()), "{record}{}", printed.err);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak_kib < 128 << 10, "the key alone takes 128 MiB, and the agent took {peak_kib} KiB");
+    assert_eq!(agent.end(), Some(0));
+
+    // The wrong password is that, and nothing of a worker's.
+    let mut command = Agent::command(&scene, &["--config", &config]);
+    let mut agent = Agent::spawn(command.env("RESTIC_PASSWORD", "wrong"));
+    let told = agent.wait_for("cannot see what is in the repository");
+    assert_eq!(told["problem"], "wrong password, or no key for it");
     assert_eq!(agent.end(), Some(0));
 }
 

@@ -28,13 +28,13 @@ const MAX_LOGGED: usize = 50;
 pub fn check(
     config: &Config,
     credentials: &Credentials,
-    process: &str,
+    (environment, process): (&Environment, &str),
     (group, groups): (u64, u64),
     progress: &Progress,
     cancel: CancellationToken,
     runtime: Handle,
 ) -> RunEnd {
-    let kept = Kept::aside(std::env::temp_dir(), process);
+    let kept = Kept::aside(environment.clone(), process);
     let watch = Watch::new(config, kept.counts(), std::sync::Arc::default());
     let access = Access { config, credentials, cancel, runtime, kept: &kept, watch: &watch };
     let findings = Findings::default();

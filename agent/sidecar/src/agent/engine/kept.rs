@@ -17,6 +17,8 @@ use pillion_repository::repository::{Repository, Settings};
 use crate::access::StoreAccess;
 use crate::agent::config::Config;
 use crate::agent::config::secret::Credentials;
+use crate::agent::worker::ByWorker;
+use crate::environment::Environment;
 use crate::open::Connection;
 
 use super::pin::Accepted;
@@ -24,8 +26,7 @@ use super::predecessor::Processes;
 
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// Where a spool is if the cache directory cannot be used.
-    temporary: PathBuf,
+    environment: Environment,
     cache: Mutex<Option<OpenCache>>,
     way: Mutex<Option<Way>>,
     /// What the store was asked since somebody took them.
@@ -84,15 +85,19 @@ impl Way {
 }
 
 impl Kept {
-    pub(super) fn new(temporary: PathBuf) -> Self {
+    pub(super) fn new(environment: Environment) -> Self {
         let (cache, way) = (Mutex::default(), Mutex::default());
         let (counts, accepted) = (Arc::default(), Accepted::default());
-        Self { temporary, cache, way, counts, accepted, is_aside: false, processes: Processes::new() }
+        Self { environment, cache, way, counts, accepted, is_aside: false, processes: Processes::new() }
     }
 
     /// For a process of that name beside the one whose cache it is.
-    pub(super) fn aside(temporary: PathBuf, process: &str) -> Self {
-        Self { is_aside: true, processes: Processes::named(process), ..Self::new(temporary) }
+    pub(super) fn aside(environment: Environment, process: &str) -> Self {
+        Self { is_aside: true, processes: Processes::named(process), ..Self::new(environment) }
+    }
+
+    pub(super) fn costly_keys(&self, config: &Config) -> ByWorker {
+        ByWorker { environment: self.environment.clone(), settings: config.to_yaml() }
     }
 
     pub(super) fn processes(&self) -> &Processes {
@@ -110,7 +115,7 @@ impl Kept {
     /// The cache of a directory: the one that is open, unless it has other settings, is somebody else's, or was deleted.
     pub(super) fn cache(&self, directory: &Path, max_bytes: u64, pack_size_bytes: u32) -> Cache {
         if self.is_aside {
-            return Cache::absent(self.temporary.clone());
+            return Cache::absent(self.environment.temporary_directory());
         }
         let mut kept = lock(&self.cache);
         let is_same = |open: &OpenCache| {
@@ -125,7 +130,8 @@ impl Kept {
             directory: directory.to_owned(),
             max_bytes,
             guest_bytes: least_bytes(pack_size_bytes),
-            fallback: self.temporary.clone(),
+            // Where a spool is if the cache directory cannot be used.
+            fallback: self.environment.temporary_directory(),
             tell: Arc::new(|message| tracing::warn!("{message}")),
         });
         *kept = Some(OpenCache { directory: directory.to_owned(), max_bytes, cache: cache.clone() });

@@ -31,7 +31,7 @@ impl Scene {
             faulty: Arc::new(Fault::new(store.clone())),
             store,
             script: Script::new(),
-            kept: Kept::new(std::env::temp_dir()),
+            kept: Kept::new(Environment::default()),
         };
         scene.script.file("/data/a", b"some bytes").file("/data/dir/b", b"others");
         scene.job("x", |access| {
@@ -45,7 +45,7 @@ impl Scene {
 
     /// The agent that a restarted process is: what is on the disk is all it has.
     fn restart(&mut self) {
-        self.kept = Kept::new(std::env::temp_dir());
+        self.kept = Kept::new(Environment::default());
         self.take_the_way();
     }
 

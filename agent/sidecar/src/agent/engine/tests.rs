@@ -70,7 +70,7 @@ fn job_of<T>(config: &Config, work: impl FnOnce(&Access<'_>) -> T) -> T {
 fn job_with<T>(password: &str, config: &Config, work: impl FnOnce(&Access<'_>) -> T) -> T {
     let runtime = crate::cli::session::runtime().unwrap();
     let (credentials, cancel) = (credentials(password), CancellationToken::new());
-    let (kept, runtime) = (Kept::new(std::env::temp_dir()), runtime.handle().clone());
+    let (kept, runtime) = (Kept::new(Environment::default()), runtime.handle().clone());
     let watch = Watch::new(config, kept.counts(), Arc::default());
     work(&Access { config, credentials: &credentials, cancel, runtime, kept: &kept, watch: &watch })
 }

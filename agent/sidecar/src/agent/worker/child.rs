@@ -11,7 +11,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, Said, TASK, Task, memory};
+use super::{Job, Said, TASK, Task, key, memory};
 use crate::agent::config::raw::Raw;
 use crate::agent::config::{Config, secret};
 use crate::agent::engine::check;
@@ -38,6 +38,10 @@ pub fn run(environment: &Environment) -> Result<(), Failure> {
         tracing::debug!(%error, "the process stays open to tracing by its own user");
     }
     memory::bound_this_process();
+    if let Job::OpenKey { file, password } = &task.job {
+        let _nobody_may_listen_any_more = say(&Said::Key(key::open(file, password)));
+        return Ok(());
+    }
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let stop = signal::listen().map_err(|e| Failure::new(format!("listen for signals: {e}")))?;
@@ -69,9 +73,16 @@ fn carry_out(
         Err(unusable) => return RunEnd::failed(unusable.to_string(), None),
     };
     match task.job {
-        Job::Check { group, groups } => {
-            check::check(config, &credentials, &task.process, (group, groups), progress, cancel, runtime)
-        }
+        Job::OpenKey { .. } => RunEnd::failed("a key is no run", None),
+        Job::Check { group, groups } => check::check(
+            config,
+            &credentials,
+            (environment, &task.process),
+            (group, groups),
+            progress,
+            cancel,
+            runtime,
+        ),
     }
 }
 
