@@ -1,4 +1,4 @@
-//! The real servers of the stores, for tests: started on free ports of 127.0.0.1, plain or with a certificate of a
+//! The real servers of the stores, and Prometheus, for tests: started on free ports of 127.0.0.1, plain or with a certificate of a
 //! private CA, asked until they answer, and ended with the [`Server`], or with the test's process however that ends.
 //!
 //! Relies on what `make tools` installs, and says so where it is missing. Everything here blocks and panics with the
@@ -17,6 +17,7 @@ mod certificate;
 mod http;
 mod minio;
 mod process;
+mod prometheus;
 mod restic;
 mod seaweed;
 mod vendor;
@@ -27,6 +28,7 @@ use http::Client;
 use process::{Ports, Process};
 use vendor::Proxy;
 
+pub use prometheus::{Prometheus, promtool};
 pub use restic::{FOREIGN, RESTIC_PASSWORD, RepositoryAccess};
 
 /// How long a server may take until it answers; on a machine with other work Ceph takes half a minute.

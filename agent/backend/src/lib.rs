@@ -10,6 +10,7 @@
 mod azure;
 mod b2;
 mod blocking;
+pub mod clock;
 pub mod conformance;
 pub mod credentials;
 pub mod dry;

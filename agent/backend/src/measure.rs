@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -20,6 +20,9 @@ use crate::{Backend, Body, BoxStream, Entry, ErrorKind, FileKind, FileName, Oper
 /// What is counted together: the call, and the kind of file it was about.
 pub type Asked = (Operation, Option<FileKind>);
 
+/// How long calls take is counted in steps: below a disk's time, a store's usual time, a large pack's on a slow line.
+pub const STEPS_MS: [u64; 12] = [5, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 120_000];
+
 /// The counts of one sort of call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -27,31 +30,129 @@ pub struct Count {
     /// Loaded or saved by calls that succeeded.
     pub bytes: u64,
     pub time: Duration,
+    /// Calls by the least of [`STEPS_MS`] that they took no longer than; those that took longer than all are in none.
+    pub by_step: [u64; STEPS_MS.len()],
     pub errors: BTreeMap<ErrorKind, u64>,
 }
 
-/// The counts, shared with whoever shows them.
+impl Count {
+    fn add(&mut self, took: Duration, result: Result<u64, ErrorKind>) {
+        self.calls += 1;
+        self.time += took;
+        if let Some(step) = STEPS_MS.iter().position(|step| took <= Duration::from_millis(*step)) {
+            self.by_step[step] += 1;
+        }
+        match result {
+            Ok(bytes) => self.bytes += bytes,
+            Err(kind) => *self.errors.entry(kind).or_default() += 1,
+        }
+    }
+
+    /// These and others together.
+    pub fn join(&mut self, others: &Self) {
+        self.calls += others.calls;
+        self.bytes += others.bytes;
+        self.time += others.time;
+        self.by_step.iter_mut().zip(others.by_step).for_each(|(step, other)| *step += other);
+        others.errors.iter().for_each(|(kind, count)| *self.errors.entry(*kind).or_default() += count);
+    }
+
+    fn since(&self, before: &Self) -> Self {
+        let errors =
+            self.errors.iter().map(|(kind, count)| (*kind, count - before.errors.get(kind).unwrap_or(&0)));
+        Self {
+            calls: self.calls - before.calls,
+            bytes: self.bytes - before.bytes,
+            time: self.time - before.time,
+            by_step: std::array::from_fn(|step| self.by_step[step] - before.by_step[step]),
+            errors: errors.filter(|(_, count)| *count > 0).collect(),
+        }
+    }
+}
+
+/// What calls came to, by their sort.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(pub BTreeMap<Asked, Count>);
+
+impl Tally {
+    /// What was added since `before`, an earlier state of the same counts.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let none = Count::default();
+        let added =
+            self.0.iter().map(|(asked, count)| (*asked, count.since(before.0.get(asked).unwrap_or(&none))));
+        Self(added.filter(|(_, count)| count.calls > 0).collect())
+    }
+}
+
+impl fmt::Display for Tally {
+    /// `load config 1, list lock 2, save snapshot 1`; errors in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, ((operation, kind), count)) in self.0.iter().enumerate() {
+            let separator = if position == 0 { "" } else { ", " };
+            let noun = kind.map_or("store", FileKind::noun);
+            write!(f, "{separator}{operation} {noun} {}", count.calls)?;
+            match count.errors.values().sum::<u64>() {
+                0 => {}
+                errors => write!(f, " ({errors} failed)")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many files of a kind there are: as the newest whole list of them told, with what we saved and removed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub files: u64,
+    /// When the list was.
+    pub at: SystemTime,
+}
+
+/// The counts, shared with whoever shows them. They only grow.
 #[derive(Debug, Default)]
 pub struct Counts {
-    ended: Mutex<BTreeMap<Asked, Count>>,
+    seen: Mutex<Seen>,
     under_way: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Seen {
+    ended: Tally,
+    listed: BTreeMap<FileKind, Listed>,
+    /// Whether the newest call to end was answered at all.
+    answers: Option<bool>,
+}
+
 impl Counts {
-    pub fn all(&self) -> BTreeMap<Asked, Count> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn all(&self) -> Tally {
+        self.seen().ended.clone()
     }
 
-    /// The counts so far, which begin anew.
-    #[must_use]
-    pub fn take(&self) -> Self {
-        let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
-        Self { ended: Mutex::new(ended), under_way: AtomicU64::new(0) }
+    /// What is known of the files of each kind without asking; a kind that was not listed is not in it.
+    pub fn listed(&self) -> BTreeMap<FileKind, Listed> {
+        self.seen().listed.clone()
+    }
+
+    /// Whether the newest call that ended was answered, be it with a refusal; `None` before the first.
+    pub fn answers(&self) -> Option<bool> {
+        self.seen().answers
+    }
+
+    /// Another store, or another place in it, is spoken to from now on: what is known of this one says nothing any more.
+    pub fn forget_store(&self) {
+        let mut seen = self.seen();
+        seen.listed.clear();
+        seen.answers = None;
     }
 
     /// Calls that have not ended yet, those about locks aside: a lock is kept by itself, whatever a job does.
     pub fn under_way(&self) -> u64 {
         self.under_way.load(Ordering::Relaxed)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(self: &Arc<Self>, (_, kind): Asked) -> Option<UnderWay> {
@@ -62,14 +163,26 @@ impl Counts {
     }
 
     fn add(&self, asked: Asked, began: Instant, result: Result<u64, ErrorKind>) {
-        let mut counts = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(asked).or_default();
-        count.calls += 1;
-        count.time += began.elapsed();
-        match result {
-            Ok(bytes) => count.bytes += bytes,
-            Err(kind) => *count.errors.entry(kind).or_default() += 1,
+        let mut seen = self.seen();
+        seen.answers = Some(result != Err(ErrorKind::Unavailable));
+        seen.ended.0.entry(asked).or_default().add(began.elapsed(), result);
+        if result.is_err() {
+            return;
         }
+        if let (operation, Some(kind)) = asked
+            && let Some(listed) = seen.listed.get_mut(&kind)
+        {
+            match operation {
+                Operation::Save => listed.files += 1,
+                Operation::Remove => listed.files = listed.files.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+
+    fn add_list(&self, kind: FileKind, began: Instant, files: u64) {
+        self.add((Operation::List, Some(kind)), began, Ok(0));
+        self.seen().listed.insert(kind, Listed { files, at: SystemTime::now() });
     }
 }
 
@@ -83,18 +196,8 @@ impl Drop for UnderWay {
 }
 
 impl fmt::Display for Counts {
-    /// `load config 1, list lock 2, save snapshot 1`; errors in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, ((operation, kind), count)) in self.all().into_iter().enumerate() {
-            let separator = if position == 0 { "" } else { ", " };
-            let noun = kind.map_or("store", FileKind::noun);
-            write!(f, "{separator}{operation} {noun} {}", count.calls)?;
-            match count.errors.values().sum::<u64>() {
-                0 => {}
-                errors => write!(f, " ({errors} failed)")?,
-            }
-        }
-        Ok(())
+        self.all().fmt(f)
     }
 }
 
@@ -177,17 +280,17 @@ impl<B: Backend> Backend for Measured<B> {
     fn list(&self, kind: FileKind) -> BoxStream<'_, Result<Entry>> {
         let asked = (Operation::List, Some(kind));
         let listed =
-            stream::unfold(Some((self.inner.list(kind), Instant::now())), move |listing| async move {
-                let (mut entries, began) = listing?;
+            stream::unfold(Some((self.inner.list(kind), Instant::now(), 0)), move |listing| async move {
+                let (mut entries, began, files) = listing?;
                 let _under_way = self.counts.begin(asked);
                 match entries.next().await {
-                    Some(Ok(entry)) => Some((Ok(entry), Some((entries, began)))),
+                    Some(Ok(entry)) => Some((Ok(entry), Some((entries, began, files + 1)))),
                     Some(Err(error)) => {
                         self.counts.add(asked, began, Err(error.kind));
                         Some((Err(error), None))
                     }
                     None => {
-                        self.counts.add(asked, began, Ok(0));
+                        self.counts.add_list(kind, began, files);
                         None
                     }
                 }
@@ -223,10 +326,57 @@ mod tests {
         store.load_range(&FileName::config(), 1..3).await.unwrap();
         let _all: Vec<_> = store.list(FileKind::Lock).collect().await;
         assert_eq!(counts.to_string(), "load config 1, save config 2 (1 failed), list lock 1");
-        let saves = counts.all()[&(Operation::Save, Some(FileKind::Config))].clone();
+        let all = counts.all();
+        let saves = &all.0[&(Operation::Save, Some(FileKind::Config))];
         assert_eq!((saves.calls, saves.bytes), (2, 3));
         assert_eq!(saves.errors, BTreeMap::from([(ErrorKind::Full, 1)]));
-        assert_eq!(counts.take().all().len(), 3);
-        assert!(counts.all().is_empty());
+        assert_eq!(all.since(&Tally::default()), all);
+        store.save(&FileName::config(), vec![1].into()).await.unwrap();
+        assert_eq!(counts.all().since(&all).to_string(), "save config 1");
+        assert_eq!(counts.all().0[&(Operation::Save, Some(FileKind::Config))].bytes, 4, "they only grow");
+    }
+
+    #[test]
+    fn a_call_is_in_the_step_that_it_took_no_longer_than() {
+        let mut count = Count::default();
+        for ms in [0, 5, 6, 120_000, 120_001] {
+            count.add(Duration::from_millis(ms), Ok(1));
+        }
+        assert_eq!((count.by_step[0], count.by_step[1], count.by_step[11]), (2, 1, 1));
+        assert_eq!(
+            (count.calls, count.by_step.iter().sum::<u64>()),
+            (5, 4),
+            "one took longer than all steps"
+        );
+        let mut both = count.clone();
+        both.join(&count);
+        assert_eq!((both.calls, both.bytes, both.by_step[0], both.since(&count)), (10, 10, 4, count));
+    }
+
+    #[tokio::test]
+    async fn how_many_files_there_are_is_known_from_lists_and_what_was_done_since() {
+        let (counts, inner) = (Arc::new(Counts::default()), Mem::new());
+        let faulty = Fault::new(inner.clone());
+        faulty.add(Rule::nth(3).of(Operation::List).fails(ErrorKind::Unavailable));
+        let store = Measured::new(faulty, Arc::clone(&counts));
+        let lock = |letter: &str| FileName::new(FileKind::Lock, &letter.repeat(64)).unwrap();
+        let locks = || counts.listed().get(&FileKind::Lock).map(|listed| listed.files);
+        store.save(&lock("a"), vec![1].into()).await.unwrap();
+        assert_eq!((locks(), counts.answers()), (None, Some(true)), "nothing was listed");
+        for _ in 0..2 {
+            let _all: Vec<_> = store.list(FileKind::Lock).collect().await;
+            assert_eq!(locks(), Some(1));
+        }
+        store.save(&lock("b"), vec![1].into()).await.unwrap();
+        assert_eq!(locks(), Some(2));
+        store.remove(&lock("b")).await.unwrap();
+        assert_eq!(locks(), Some(1));
+        inner.remove_raw(&lock("a"));
+        let _cut_off: Vec<_> = store.list(FileKind::Lock).collect().await;
+        assert_eq!((locks(), counts.answers()), (Some(1), Some(false)), "that list was not whole");
+        store.stat(&lock("a")).await.unwrap_err();
+        assert_eq!(counts.answers(), Some(true), "that there is none is an answer");
+        counts.forget_store();
+        assert_eq!((locks(), counts.answers()), (None, None));
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::azure::Azure;
 use crate::b2::B2;
+use crate::clock::StoreClock;
 use crate::credentials::Credentials;
 use crate::local::Local;
 use crate::location::Location;
@@ -20,7 +21,7 @@ use crate::{Backend, Error, ErrorKind, Operation, Result};
 pub const DEFAULT_MAX_CONNECTIONS: usize = 5;
 
 /// How a store is spoken to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Trusted beside the public ones: certificates in PEM, from `CA_CERT_DATA`.
     pub ca_certificates: Vec<u8>,
@@ -34,6 +35,8 @@ pub struct Options {
     pub s3: S3Options,
     /// What the program calls itself.
     pub user_agent: String,
+    /// Told of the store's time; a directory has none of its own.
+    pub clock: Arc<StoreClock>,
 }
 
 impl Default for Options {
@@ -47,6 +50,7 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(30),
             s3: S3Options::default(),
             user_agent: "pillion".to_owned(),
+            clock: Arc::default(),
         }
     }
 }

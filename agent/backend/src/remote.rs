@@ -31,7 +31,7 @@ use crate::{Backend, Body, BoxStream, Entry, Error, ErrorKind, FileKind, FileNam
 use advance::Advance;
 pub(crate) use escape::{escape, escape_component};
 pub(crate) use heard::{Heard, Stranger};
-pub(crate) use status::{kind_of_status, retry_after};
+pub(crate) use status::{kind_of_status, retry_after, store_time};
 
 /// A store that asks for more is away, and whoever waits so long for one request has given up.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);

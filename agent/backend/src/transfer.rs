@@ -12,7 +12,7 @@ mod upload;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -21,9 +21,10 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap};
 use reqwest::{Method, StatusCode, Url};
 
 use crate::ErrorKind;
+use crate::clock::StoreClock;
 use crate::error::chain;
 use crate::open::Options;
-use crate::remote::Failed;
+use crate::remote::{Failed, store_time};
 
 pub(crate) use exchange::{Connector, RETRY, Unexchanged, path_text};
 use pace::Pace;
@@ -48,6 +49,7 @@ pub(crate) struct Transfer {
     idle: Duration,
     upload: Option<Arc<Pace>>,
     download: Option<Arc<Pace>>,
+    clock: Arc<StoreClock>,
 }
 
 impl fmt::Debug for Transfer {
@@ -107,6 +109,7 @@ impl Transfer {
             idle: options.idle_timeout,
             upload: options.upload_limit.map(|rate| Arc::new(Pace::new(rate))),
             download: options.download_limit.map(|rate| Arc::new(Pace::new(rate))),
+            clock: Arc::clone(&options.clock),
         })
     }
 
@@ -126,7 +129,12 @@ impl Transfer {
             sent.headers_mut().insert(CONTENT_LENGTH, size_bytes.into());
         }
         *sent.body_mut() = self.body(request.body, &progress);
+        let asked = SystemTime::now();
         let response = progress.watch(self.client.execute(sent)).await?.map_err(failed)?;
+        // A refusal tells it too, and above all the one for a clock that is wrong.
+        if let Some(told) = store_time(response.headers()) {
+            self.clock.note(told, asked, SystemTime::now());
+        }
         Ok(Response { response, idle: self.idle, pace: self.download.clone() })
     }
 

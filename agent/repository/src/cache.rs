@@ -30,7 +30,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::fs::{FlockOperation, flock};
@@ -82,6 +82,14 @@ pub enum Standing {
     Absent,
 }
 
+/// What of the budget is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub kept_bytes: u64,
+    pub spool_bytes: u64,
+    pub max_bytes: u64,
+}
+
 /// Cheap to clone; every clone is the same cache.
 #[derive(Clone)]
 pub struct Cache(Arc<Shared>);
@@ -103,6 +111,8 @@ struct Shared {
     loading: [Mutex<()>; 16],
     tell: Tell,
     told: AtomicBool,
+    /// As the budget was when it was last free to be looked at: what is kept, what the spool has, all there may be.
+    seen_bytes: [AtomicU64; 3],
 }
 
 impl fmt::Debug for Cache {
@@ -161,6 +171,22 @@ impl Cache {
     /// What the spool and what is kept may have together.
     pub fn max_bytes(&self) -> u64 {
         self.0.budget().total_bytes()
+    }
+
+    /// What of the budget is used, for whoever shows it; `None` where nothing is kept. Waits for nobody, who may be at a
+    /// disk that hangs: then it is what was seen before.
+    pub fn usage(&self) -> Option<Usage> {
+        if !matches!(self.0.standing, Standing::Owner | Standing::Guest) {
+            return None;
+        }
+        let [kept, spool, max] = &self.0.seen_bytes;
+        if let Ok(budget) = self.0.budget.try_lock() {
+            kept.store(budget.kept_bytes(), Ordering::Relaxed);
+            spool.store(budget.written_bytes(), Ordering::Relaxed);
+            max.store(budget.total_bytes(), Ordering::Relaxed);
+        }
+        let value = |seen: &AtomicU64| seen.load(Ordering::Relaxed);
+        Some(Usage { kept_bytes: value(kept), spool_bytes: value(spool), max_bytes: value(max) })
     }
 
     /// Whether opening it anew would come to the same: the owner's lock is still the directory's.
@@ -264,6 +290,7 @@ impl Shared {
             loading: Default::default(),
             tell,
             told: AtomicBool::new(false),
+            seen_bytes: Default::default(),
         }
     }
 

@@ -26,6 +26,7 @@ pub mod timetable;
 pub mod totals;
 pub mod trigger;
 pub mod view;
+pub mod vitals;
 pub mod worker;
 
 use std::sync::Arc;
@@ -479,6 +480,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         self.state.send_replace(Arc::new(State {
             started_at: self.started_at,
             published_at: Instant::now(),
+            at: self.clock.now(),
             config: self.config.clone(),
             settings: self.settings.clone(),
             pause: self.history.pause(),
@@ -489,6 +491,7 @@ impl<E: Engine, C: Clock> Agent<E, C> {
             runs: self.history.runs().cloned().collect(),
             totals: Arc::clone(&self.totals),
             repository_problem: self.repository_problem.clone(),
+            vitals: self.engine.vitals(),
         }));
     }
 

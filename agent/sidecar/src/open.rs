@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pillion_backend::Backend;
+use pillion_backend::clock::StoreClock;
 use pillion_backend::limit::Limited;
 use pillion_backend::location::Location;
 use pillion_backend::measure::{Counts, Measured};
@@ -52,16 +53,24 @@ impl Connection {
     }
 }
 
+/// Who listens to what a store is asked and answers, for whoever shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Ears {
+    pub counts: Arc<Counts>,
+    pub clock: Arc<StoreClock>,
+}
+
 /// The store at a location, with retries that are told to `hook`, and every request counted.
 pub fn open_backend(
     location: &Location,
     access: &StoreAccess,
     connection: &Connection,
-    counts: &Arc<Counts>,
+    ears: &Ears,
     hook: Hook,
 ) -> Result<Arc<dyn Backend>> {
-    let opened = open(location, &access.credentials, &connection.options(access))?;
-    let opened = Arc::new(Measured::new(opened, Arc::clone(counts)));
+    let options = Options { clock: Arc::clone(&ears.clock), ..connection.options(access) };
+    let opened = open(location, &access.credentials, &options)?;
+    let opened = Arc::new(Measured::new(opened, Arc::clone(&ears.counts)));
     let limited: Arc<dyn Backend> = match location {
         // What a disk can do at once is the system's to say.
         Location::Local(_) => opened,

@@ -61,6 +61,15 @@ impl Budget {
         self.total_bytes
     }
 
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
+    }
+
+    /// By the spool.
+    pub(super) fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// A job begins: what it uses does not give way to what it keeps.
     pub(super) fn begin_job(&mut self) {
         self.job_began = self.tick + 1;

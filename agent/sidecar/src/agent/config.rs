@@ -12,7 +12,7 @@ mod section;
 mod source;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;

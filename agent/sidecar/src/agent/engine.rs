@@ -44,6 +44,7 @@ use super::hook::exec::ExecRequests;
 use super::record::{Changes, Kind, Outcome, RunEnd};
 use super::run::{Engine, Newest, RunRequest};
 use super::trigger::Trigger;
+use super::vitals::Vitals;
 use super::worker::{self, Job};
 use crate::VERSION;
 use crate::environment::Environment;
@@ -122,6 +123,10 @@ impl Engine for Resident {
 
     fn exec_requests(&self) -> Arc<ExecRequests> {
         Arc::clone(&self.hooks.exec)
+    }
+
+    fn vitals(&self) -> Vitals {
+        Vitals { stuck_sources: self.stuck.sources(), ..self.kept.vitals() }
     }
 
     async fn recover(&self, config: Arc<Config>, cancel: CancellationToken) {
@@ -272,7 +277,7 @@ impl Access<'_> {
     /// At the end of each job, also of one that came to nothing and of one whose log is not to tell it: what it asked is
     /// not to be counted with the next one.
     fn tell_asked(&self) {
-        let asked = self.kept.counts().take();
+        let asked = self.kept.asked_since_told();
         tracing::debug!(%asked, "asked the store");
     }
 
@@ -281,10 +286,11 @@ impl Access<'_> {
         if let Some(way) = self.kept.take_way(self.config, self.credentials) {
             return Ok(way);
         }
+        self.kept.speak_to(&self.config.repository);
         let hook: Hook = Box::new(|error, wait| tracing::warn!("{}", retry_sentence(error, wait)));
         let Config { repository, connection, .. } = self.config;
-        let backend =
-            open_backend(repository, &self.credentials.access, connection, self.kept.counts(), hook)?;
+        let ears = self.kept.ears();
+        let backend = open_backend(repository, &self.credentials.access, connection, ears, hook)?;
         Ok(Way::new(self.config, self.credentials, backend))
     }
 

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -138,6 +139,14 @@ pub struct Changes {
     pub new: u64,
     pub changed: u64,
     pub unmodified: u64,
+}
+
+impl AddAssign for Changes {
+    fn add_assign(&mut self, more: Self) {
+        self.new += more.new;
+        self.changed += more.changed;
+        self.unmodified += more.unmodified;
+    }
 }
 
 /// How an entry did not come into the snapshot as it is.

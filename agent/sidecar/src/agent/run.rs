@@ -18,6 +18,7 @@ use super::hook::exec::ExecRequests;
 use super::queue::Queued;
 use super::record::{Outcome, RunEnd};
 use super::state::Running;
+use super::vitals::Vitals;
 use crate::duration;
 
 /// What a run is given. The credentials were read for this run alone.
@@ -52,6 +53,11 @@ pub trait Engine: Send + Sync + 'static {
     /// What hooks ask others to run.
     fn exec_requests(&self) -> Arc<ExecRequests> {
         Arc::default()
+    }
+
+    /// What is known beside the ends of runs, at once.
+    fn vitals(&self) -> Vitals {
+        Vitals::default()
     }
 
     /// Does what is asked for. Every failure is an end, never a panic or a hang.

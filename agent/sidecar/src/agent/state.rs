@@ -14,12 +14,15 @@ use super::queue::Queued;
 use super::record::RunRecord;
 use super::timetable::{Planned, newest_snapshot_at};
 use super::totals::Totals;
+use super::vitals::Vitals;
 
 #[derive(Clone, Debug)]
 pub struct State {
     pub started_at: DateTime<Utc>,
     /// The loop turns every few seconds even if nothing happens.
     pub published_at: Instant,
+    /// The same by the clock on the wall.
+    pub at: DateTime<Utc>,
     /// Those that count: the last good ones.
     pub config: Option<Arc<Config>>,
     pub settings: Settings,
@@ -36,6 +39,7 @@ pub struct State {
     pub totals: Arc<Totals>,
     /// Why the repository could not be looked into.
     pub repository_problem: Option<String>,
+    pub vitals: Vitals,
 }
 
 /// How it went with the settings.
@@ -59,6 +63,7 @@ impl State {
         Self {
             started_at,
             published_at: Instant::now(),
+            at: started_at,
             config: None,
             settings: Settings::default(),
             pause: None,
@@ -69,6 +74,7 @@ impl State {
             runs: Vec::new(),
             totals: Arc::default(),
             repository_problem: None,
+            vitals: Vitals::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{Outcome, RunRecord, Work};
+use super::record::{Changes, Outcome, RunRecord, Work};
 
 /// How runs are told apart: what they were about, why they were asked for, how they ended.
 pub type Sort = (Work, &'static str, Outcome);
@@ -12,9 +12,8 @@ pub type Sort = (Work, &'static str, Outcome);
 pub struct Totals {
     pub runs: BTreeMap<Sort, u64>,
     pub seconds: BTreeMap<Work, f64>,
-    pub files_new: u64,
-    pub files_changed: u64,
-    pub files_unmodified: u64,
+    pub files: Changes,
+    pub directories: Changes,
     pub bytes_processed: u64,
     pub bytes_added: u64,
     pub skipped_by_reason: BTreeMap<String, u64>,
@@ -27,9 +26,8 @@ impl Totals {
         let end = &run.end;
         *self.runs.entry((run.work.clone(), run.trigger.label(), end.outcome)).or_default() += 1;
         *self.seconds.entry(run.work.clone()).or_default() += run.seconds();
-        self.files_new += end.files.new;
-        self.files_changed += end.files.changed;
-        self.files_unmodified += end.files.unmodified;
+        self.files += end.files;
+        self.directories += end.directories;
         self.bytes_processed += end.bytes_processed;
         self.bytes_added += end.bytes_added;
         for (reason, count) in &end.skipped_by_reason {

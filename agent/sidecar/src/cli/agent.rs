@@ -11,7 +11,7 @@ use super::global;
 use super::output::Output;
 use super::session::runtime;
 use super::signal;
-use crate::agent::config::raw::Raw;
+use crate::agent::config::raw::{Raw, Text};
 use crate::agent::config::{Loaded, Log, Source};
 use crate::agent::engine::Resident;
 use crate::agent::http::Server;
@@ -69,6 +69,9 @@ pub struct Options {
     /// Print what was understood, or everything that would be refused, and exit
     #[arg(long)]
     pub check_config: bool,
+    /// Tell metrics under the names and labels of Stash too: stash, or off (default: the setting metricsCompat)
+    #[arg(long, value_name = "NAMES")]
+    pub metrics_compat: Option<String>,
     /// Make a sample source and its settings below DIR and back it up every minute
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub sample: Option<PathBuf>,
@@ -113,6 +116,14 @@ fn refuse_foreign(global: &global::Options) -> Result<(), Failure> {
     }
 }
 
+impl Options {
+    /// The options of the command line that stand for a setting.
+    fn settings(&self, global: &global::Options) -> Raw {
+        let metrics_compat = self.metrics_compat.clone().map(Text);
+        Raw { metrics_compat, ..global.as_settings() }
+    }
+}
+
 /// Prints the settings as they are understood, without any secret; fails with every problem at once.
 pub fn check_config(
     options: &Options,
@@ -124,7 +135,7 @@ pub fn check_config(
     for name in Raw::unknown_variables(environment) {
         output.problem(&format!("Warning: {name} means nothing to me"));
     }
-    let mut source = Source::new(global.as_settings(), environment, options.config.clone());
+    let mut source = Source::new(options.settings(global), environment, options.config.clone());
     let refused =
         |problems: &[String]| Failure::new(format!("the settings are refused: {}", problems.join("; ")));
     let config = match source.load() {
@@ -159,7 +170,7 @@ pub fn serve<E: Engine>(
         Some(directory) => Some(sample::make(directory)?),
         None => options.config.clone(),
     };
-    let log = match Source::new(global.as_settings(), environment, file.clone()).load() {
+    let log = match Source::new(options.settings(global), environment, file.clone()).load() {
         Loaded::Good(config) => config.log,
         Loaded::Bad(_) | Loaded::Unchanged => Log::default(),
     };
@@ -178,7 +189,7 @@ pub fn serve<E: Engine>(
         if let Some(why) = environment.exposed() {
             tracing::warn!(why, "what the environment holds stays readable in /proc, as /proc/PID/environ");
         }
-        let source = Source::new(global.as_settings(), environment, file);
+        let source = Source::new(options.settings(global), environment, file);
         let exec = engine.exec_requests();
         let agent = Agent::new(Arc::new(engine), SystemClock, source, environment.clone());
         let stop_serving = CancellationToken::new();

@@ -25,7 +25,7 @@ use super::password::{self, Prompt};
 use super::signal;
 use crate::access::StoreAccess;
 use crate::environment::Environment;
-use crate::open::{Connection, open_backend, open_repository, retry_sentence};
+use crate::open::{Connection, Ears, open_backend, open_repository, retry_sentence};
 use crate::process::Process;
 use crate::setting::usual_cache_bytes;
 use pillion_backend::secret::Secret;
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
     fn backend(&self) -> Result<Arc<dyn Backend>, Failure> {
         let output = Arc::clone(&self.output);
         let hook: Hook = Box::new(move |error, wait| output.warning(&retry_sentence(error, wait)));
-        Ok(open_backend(&self.location, &self.access, &self.connection, &Arc::default(), hook)?)
+        Ok(open_backend(&self.location, &self.access, &self.connection, &Ears::default(), hook)?)
     }
 
     fn settings(&self) -> Result<Settings, Failure> {

@@ -55,6 +55,8 @@ fn lines(status: &Status, zone: &DisplayZone) -> Vec<String> {
     lines.extend(
         away.map(|since| format!("away       the store does not answer since {}", runs::time(*since, zone))),
     );
+    let stuck = status.stuck_sources.iter();
+    lines.extend(stuck.map(|source| format!("stuck      {source} does not answer")));
     if let Some(Run::Ended(record)) = &status.last_run {
         let message = if record.end.message.is_empty() { "" } else { ": " };
         lines.push(format!(

@@ -1,4 +1,4 @@
-//! Where the agent listens, and who may ask it what.
+//! Where the agent listens, who may ask it what, and which names its metrics have.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,15 @@ pub struct Http {
     pub key: Option<Vec<u8>>,
     /// For whom a signed token has to be, unless it is the host's name.
     pub instance: Option<String>,
+    pub metrics_compat: MetricsCompat,
+}
+
+/// Whose names metrics have beside our own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MetricsCompat {
+    #[default]
+    Off,
+    Stash,
 }
 
 impl Http {
@@ -45,6 +54,7 @@ impl Http {
             token_file: None,
             key: None,
             instance: None,
+            metrics_compat: MetricsCompat::Off,
         }
     }
 
@@ -66,6 +76,9 @@ impl Http {
             token_file: read.optional("controlTokenFile", raw.control_token_file.take(), absolute_path),
             key: read.optional("controlKey", raw.control_key.take(), parse_key),
             instance: read.optional("instance", raw.instance.take(), parse_instance),
+            metrics_compat: read
+                .optional("metricsCompat", raw.metrics_compat.take(), parse_metrics_compat)
+                .unwrap_or_default(),
         };
         if let Some(address) = http.control.filter(|address| !address.ip().is_loopback())
             && http.token_file.is_none()
@@ -106,6 +119,14 @@ pub(super) fn parse_instance(text: &str) -> Result<String, String> {
     }
 }
 
+fn parse_metrics_compat(text: &str) -> Result<MetricsCompat, String> {
+    match text {
+        "off" => Ok(MetricsCompat::Off),
+        "stash" => Ok(MetricsCompat::Stash),
+        _ => Err(format!("{text:?} is neither off nor stash")),
+    }
+}
+
 /// As [`Http::resolve`] would read it.
 pub(super) fn written(http: &Http) -> Raw {
     let text = |text: String| Some(Text(text));
@@ -118,6 +139,10 @@ pub(super) fn written(http: &Http) -> Raw {
         control_token_file: http.token_file.as_ref().map(path).and_then(text),
         control_key: http.key.as_ref().map(|key| BASE64.encode(key)).and_then(text),
         instance: http.instance.clone().and_then(text),
+        metrics_compat: text(match http.metrics_compat {
+            MetricsCompat::Off => "off".to_owned(),
+            MetricsCompat::Stash => "stash".to_owned(),
+        }),
         ..Raw::default()
     }
 }
@@ -141,7 +166,7 @@ mod tests {
         let local = resolve(&format!("{MINIMAL}controlAddress: localhost:80\n")).unwrap().http;
         assert_eq!(local.control.unwrap().to_string(), "127.0.0.1:80");
         let all = format!(
-            "{MINIMAL}publicAddress: '[::]:1'\ncontrolAddress: 0.0.0.0:2\ncontrolTokenFile: /t\ncontrolKey: {}\ninstance: pod-1\n",
+            "{MINIMAL}publicAddress: '[::]:1'\ncontrolAddress: 0.0.0.0:2\ncontrolTokenFile: /t\ncontrolKey: {}\ninstance: pod-1\nmetricsCompat: stash\n",
             BASE64.encode(&[7; 32])
         );
         let all = resolve(&all).unwrap();
@@ -159,6 +184,7 @@ mod tests {
             ("controlSocket: a/b", "is no absolute path"),
             ("controlKey: aGk=", "is no Ed25519 public key"),
             ("instance: a b", "holds a blank"),
+            ("metricsCompat: velero", "is neither off nor stash"),
         ] {
             let problems = resolve(&format!("{MINIMAL}{line}\n")).unwrap_err();
             assert_eq!(problems.len(), 1, "{problems:?}");

@@ -199,6 +199,7 @@ settings! {
     control_token_file: Text, "controlTokenFile", "PILLION_CONTROL_TOKEN_FILE";
     control_key: Text, "controlKey", "PILLION_CONTROL_KEY";
     instance: Text, "instance", "PILLION_INSTANCE";
+    metrics_compat: Text, "metricsCompat", "PILLION_METRICS_COMPAT";
     run_timeout: Text, "runTimeout", "PILLION_RUN_TIMEOUT";
     stall_timeout: Text, "stallTimeout", "PILLION_STALL_TIMEOUT";
     termination_log: Text, "terminationLog", "PILLION_TERMINATION_LOG";

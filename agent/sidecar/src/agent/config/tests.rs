@@ -7,7 +7,7 @@ const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd
 
 const MINIMAL: &str = "repository: /backup\nsources: /data\nschedule: '0 3 * * 1'\n";
 
-pub(super) fn resolve(yaml: &str) -> Result<Config, Vec<String>> {
+pub(in crate::agent) fn resolve(yaml: &str) -> Result<Config, Vec<String>> {
     Config::resolve(Raw::from_yaml(yaml).map_err(|problem| vec![problem])?)
 }
 

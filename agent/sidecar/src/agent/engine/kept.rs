@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use pillion_backend::Backend;
 use pillion_backend::location::Location;
-use pillion_backend::measure::Counts;
+use pillion_backend::measure::{Counts, Tally};
 use pillion_backend::secret::Secret;
 use pillion_repository::cache::{self, Cache, least_bytes};
 use pillion_repository::repository::{Repository, Settings};
@@ -17,9 +17,10 @@ use pillion_repository::repository::{Repository, Settings};
 use crate::access::StoreAccess;
 use crate::agent::config::Config;
 use crate::agent::config::secret::Credentials;
+use crate::agent::vitals::Vitals;
 use crate::agent::worker::ByWorker;
 use crate::environment::Environment;
-use crate::open::Connection;
+use crate::open::{Connection, Ears};
 
 use super::pin::Accepted;
 use super::predecessor::Processes;
@@ -29,8 +30,13 @@ pub(super) struct Kept {
     environment: Environment,
     cache: Mutex<Option<OpenCache>>,
     way: Mutex<Option<Way>>,
-    /// What the store was asked since somebody took them.
-    counts: Arc<Counts>,
+    /// The cache that was opened last, for whoever looks on: the lock of `cache` is held while a disk is asked.
+    shown_cache: Mutex<Option<Cache>>,
+    ears: Ears,
+    /// Whose answers the ears have heard.
+    location: Mutex<Option<Location>>,
+    /// What had been asked when that was last told.
+    told: Mutex<Tally>,
     accepted: Accepted,
     /// Whether the cache directory is another process's.
     is_aside: bool,
@@ -86,9 +92,18 @@ impl Way {
 
 impl Kept {
     pub(super) fn new(environment: Environment) -> Self {
-        let (cache, way) = (Mutex::default(), Mutex::default());
-        let (counts, accepted) = (Arc::default(), Accepted::default());
-        Self { environment, cache, way, counts, accepted, is_aside: false, processes: Processes::new() }
+        Self {
+            environment,
+            cache: Mutex::default(),
+            way: Mutex::default(),
+            shown_cache: Mutex::default(),
+            ears: Ears::default(),
+            location: Mutex::default(),
+            told: Mutex::default(),
+            accepted: Accepted::default(),
+            is_aside: false,
+            processes: Processes::new(),
+        }
     }
 
     /// For a process of that name beside the one whose cache it is.
@@ -109,7 +124,39 @@ impl Kept {
     }
 
     pub(super) fn counts(&self) -> &Arc<Counts> {
-        &self.counts
+        &self.ears.counts
+    }
+
+    pub(super) fn ears(&self) -> &Ears {
+        &self.ears
+    }
+
+    /// What is known of the store that was spoken to before does not hold for another one.
+    pub(super) fn speak_to(&self, location: &Location) {
+        let mut last = lock(&self.location);
+        if last.as_ref() != Some(location) {
+            self.ears.counts.forget_store();
+            self.ears.clock.forget();
+            *last = Some(location.clone());
+        }
+    }
+
+    /// What was asked since this was last called.
+    pub(super) fn asked_since_told(&self) -> Tally {
+        let (mut told, now) = (lock(&self.told), self.ears.counts.all());
+        now.since(&std::mem::replace(&mut told, now.clone()))
+    }
+
+    pub(super) fn vitals(&self) -> Vitals {
+        let Ears { counts, clock } = &self.ears;
+        Vitals {
+            asked: counts.all(),
+            answers: counts.answers(),
+            store_seconds_ahead: clock.seconds_ahead(),
+            listed: counts.listed(),
+            cache: lock(&self.shown_cache).as_ref().and_then(Cache::usage),
+            stuck_sources: Vec::new(),
+        }
     }
 
     /// The cache of a directory: the one that is open, unless it has other settings, is somebody else's, or was deleted.
@@ -126,6 +173,7 @@ impl Kept {
         }
         // Its lock has to go before it can be taken anew.
         *kept = None;
+        *lock(&self.shown_cache) = None;
         let cache = Cache::open(cache::Options {
             directory: directory.to_owned(),
             max_bytes,
@@ -134,6 +182,7 @@ impl Kept {
             fallback: self.environment.temporary_directory(),
             tell: Arc::new(|message| tracing::warn!("{message}")),
         });
+        *lock(&self.shown_cache) = Some(cache.clone());
         *kept = Some(OpenCache { directory: directory.to_owned(), max_bytes, cache: cache.clone() });
         cache
     }

@@ -89,6 +89,7 @@ impl Watch {
         let calls = self
             .counts
             .all()
+            .0
             .iter()
             .filter(|((_, kind), _)| *kind != about_locks)
             .map(|(_, c)| c.calls)
@@ -149,6 +150,16 @@ impl Stuck {
             named(&hung.sources)
         );
         Some(RunEnd::failed(message, Some(HINT)))
+    }
+
+    /// What was read by threads that still hang.
+    pub(super) fn sources(&self) -> Vec<PathBuf> {
+        let all = self.all();
+        let hung = all.iter().filter(|hung| !hung.thread.is_finished());
+        let mut sources: Vec<PathBuf> = hung.flat_map(|hung| hung.sources.iter().cloned()).collect();
+        sources.sort();
+        sources.dedup();
+        sources
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Hung>> {

@@ -1,210 +1,189 @@
 //! The state in numbers, as Prometheus reads it: base units, labels of closed lists, nothing that names a file.
 //!
-//! All series are made anew from the state for each answer, so that none can say what no record says.
+//! All series are made anew from the state for each answer, so that none can say what no record says. What is not known is
+//! no series: a zero in its place would be believed.
+
+mod families;
+mod stash;
+mod store;
+mod table;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use prometheus::core::Collector;
-use prometheus::{
-    CounterVec, Encoder, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
 
 use crate::VERSION;
-use crate::agent::record::Work;
+use crate::agent::config::http::MetricsCompat;
+use crate::agent::record::{Kind, Outcome, RunRecord, Work};
 use crate::agent::state::State;
 use crate::agent::timetable::Planned;
+use crate::agent::totals::Totals;
 
-/// What there is: name, help, labels. One line each, as in the README.
-pub const TABLE: &[(&str, &str, &[&str])] = &[
-    ("pillion_build_info", "The version that runs, as a label; always 1.", &["version"]),
-    ("pillion_config_valid", "Whether the settings that are written now are the ones that count.", &[]),
-    ("pillion_config_reloads_total", "Changed settings, by whether they were taken over.", &["result"]),
-    ("pillion_paused", "Whether no run begins by itself.", &[]),
-    ("pillion_queued_runs", "Runs that wait to begin.", &[]),
-    ("pillion_running", "Whether a run is under way.", &[]),
-    (
-        "pillion_store_away",
-        "Whether the store does not answer, and nothing begins by itself until it does.",
-        &[],
-    ),
-    ("pillion_runs_total", "Runs that ended.", &["kind", "plan", "trigger", "outcome"]),
-    ("pillion_run_seconds_total", "Time that runs took.", &["kind", "plan"]),
-    ("pillion_last_run_duration_seconds", "How long the newest run took.", &["kind", "plan"]),
-    (
-        "pillion_last_success_timestamp_seconds",
-        "When the newest snapshot, or check, was begun.",
-        &["kind", "plan"],
-    ),
-    ("pillion_next_run_timestamp_seconds", "When the next run begins by itself.", &["kind", "plan"]),
-    ("pillion_consecutive_failures", "Runs that failed since the last that did not.", &["kind", "plan"]),
-    (
-        "pillion_files_total",
-        "Files that were backed up, by what the snapshot before knew of them.",
-        &["change"],
-    ),
-    ("pillion_processed_bytes_total", "Bytes of all files that are in new snapshots.", &[]),
-    ("pillion_added_bytes_total", "Bytes that were added to the repository, as stored.", &[]),
-    ("pillion_skipped_total", "Entries that were left out and should not have been.", &["reason"]),
-    ("pillion_torn_total", "Files that changed while they were read.", &[]),
-    ("pillion_vanished_total", "Entries that were gone before they could be read.", &[]),
-];
+use families::Families;
+pub use table::TABLE;
+
+/// Who is so much overdue needs no number.
+const MAX_OVERDUE: usize = 100;
 
 /// The state in the text format.
 pub fn text(state: &State) -> String {
-    let series = Series { registry: Registry::new() };
-    series.of_settings(state);
-    series.of_schedule(state);
-    series.of_runs(state);
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&series.registry.gather(), &mut text).expect("memory takes everything");
-    String::from_utf8(text).expect("the text format is UTF-8")
+    let mut families = Families::default();
+    of_settings(&mut families, state);
+    of_runs(&mut families, state);
+    of_schedule(&mut families, state);
+    of_sources(&mut families, &state.totals);
+    store::of_repository(&mut families, state);
+    store::of_store(&mut families, &state.vitals);
+    if let Some(config) = &state.config
+        && config.http.metrics_compat == MetricsCompat::Stash
+    {
+        stash::add(&mut families, state, config);
+    }
+    families.text()
 }
 
-struct Series {
-    registry: Registry,
+fn of_settings(families: &mut Families, state: &State) {
+    families.gauges("pillion_build_info", [(vec![VERSION], 1.0)]);
+    let whose = state
+        .config
+        .as_ref()
+        .map(|config| (vec![config.identity.as_deref().unwrap_or_default(), config.host.as_str()], 1.0));
+    families.gauges("pillion_agent_info", whose);
+    families.gauge("pillion_start_timestamp_seconds", seconds(state.started_at));
+    let settings = &state.settings;
+    let is_valid = state.config.is_some() && settings.problems.is_empty();
+    families.gauge("pillion_config_valid", switch(is_valid));
+    let reloads = [(vec!["accepted"], settings.accepted as f64), (vec!["refused"], settings.refused as f64)];
+    families.counters("pillion_config_reloads_total", reloads);
+    families.gauge("pillion_paused", switch(state.is_paused()));
+    families.gauge("pillion_queued_runs", state.queued.len() as f64);
+    families.gauge("pillion_running", switch(state.running.is_some()));
+    families.gauge("pillion_store_away", switch(state.away_since.is_some()));
 }
 
-fn options(name: &str) -> (Opts, &'static [&'static str]) {
-    let (name, help, labels) = TABLE.iter().find(|(known, ..)| *known == name).expect("it is in the table");
-    (Opts::new(*name, *help), labels)
+fn of_runs(families: &mut Families, state: &State) {
+    let totals = &state.totals;
+    let words: Vec<_> = totals
+        .runs
+        .iter()
+        .map(|((work, trigger, outcome), count)| {
+            (work.kind.to_string(), work.plan_label(), *trigger, outcome.to_string(), *count)
+        })
+        .collect();
+    let runs = words.iter().map(|(kind, plan, trigger, outcome, count)| {
+        (vec![kind.as_str(), *plan, *trigger, outcome.as_str()], *count as f64)
+    });
+    families.counters("pillion_runs_total", runs);
+    let sums: Vec<_> = totals.seconds.iter().map(|(work, seconds)| (Labels::of(work), *seconds)).collect();
+    let sums = sums.iter().map(|(labels, seconds)| (labels.values(), *seconds));
+    families.counters("pillion_run_seconds_total", sums);
+    let newest: Vec<(Labels<'_>, &RunRecord)> =
+        newest_runs(state).map(|run| (Labels::of(&run.work), run)).collect();
+    let of_each =
+        |value: fn(&RunRecord) -> f64| newest.iter().map(move |(labels, run)| (labels.values(), value(run)));
+    families.gauges("pillion_last_run_duration_seconds", of_each(RunRecord::seconds));
+    families.gauges("pillion_last_run_timestamp_seconds", of_each(|run| seconds(run.ended_at)));
+    let outcomes = Outcome::ALL.map(|outcome| (outcome, outcome.to_string()));
+    let states = newest.iter().flat_map(|(labels, run)| {
+        outcomes.iter().map(|(outcome, word)| {
+            ([labels.values(), vec![word.as_str()]].concat(), switch(run.end.outcome == *outcome))
+        })
+    });
+    families.gauges("pillion_last_run_outcome", states);
 }
 
-impl Series {
-    fn register(&self, collector: impl Collector + 'static) {
-        self.registry.register(Box::new(collector)).expect("no name is used twice");
+/// What says which work it is about.
+struct Labels<'a> {
+    kind: String,
+    plan: &'a str,
+}
+
+impl<'a> Labels<'a> {
+    fn of(work: &'a Work) -> Self {
+        Self { kind: work.kind.to_string(), plan: work.plan_label() }
     }
 
-    /// By kind and plan; of several values of one the last counts.
-    fn gauges(&self, name: &str, values: &[(Work, f64)]) {
-        let (options, labels) = options(name);
-        let gauges = GaugeVec::new(options, labels).expect("the name is one");
-        for (work, value) in values {
-            gauges.with_label_values(&[work.kind.to_string().as_str(), work.plan_label()]).set(*value);
+    fn values(&self) -> Vec<&str> {
+        vec![&self.kind, self.plan]
+    }
+}
+
+/// The newest run of each work that was decided: whoever told one to end knows of it, and it says nothing of the next.
+fn newest_runs(state: &State) -> impl Iterator<Item = &RunRecord> {
+    let mut known: Vec<&Work> = Vec::new();
+    state.runs.iter().rev().map(Arc::as_ref).filter(move |run| {
+        let is_newest = is_decided(run) && !known.contains(&&run.work);
+        if is_newest {
+            known.push(&run.work);
         }
-        self.register(gauges);
-    }
+        is_newest
+    })
+}
 
-    fn whole_gauge(&self, name: &str, value: i64) {
-        let gauge = IntGauge::with_opts(options(name).0).expect("the name is one");
-        gauge.set(value);
-        self.register(gauge);
-    }
+fn is_decided(run: &RunRecord) -> bool {
+    !matches!(run.end.outcome, Outcome::Stopped | Outcome::Cancelled)
+}
 
-    fn counter(&self, name: &str, value: u64) {
-        let counter = IntCounter::with_opts(options(name).0).expect("the name is one");
-        counter.inc_by(value);
-        self.register(counter);
-    }
+fn of_schedule(families: &mut Families, state: &State) {
+    let planned: Vec<_> = state.planned.iter().map(|planned| (Labels::of(&planned.work), planned)).collect();
+    let of_each = |value: &dyn Fn(&Planned) -> Option<f64>| -> Vec<_> {
+        planned.iter().filter_map(|(labels, planned)| Some((labels.values(), value(planned)?))).collect()
+    };
+    let newest = of_each(&|planned| last_success_at(state, planned).map(seconds));
+    families.gauges("pillion_last_success_timestamp_seconds", newest);
+    let next = of_each(&|planned| planned.next_run_at.map(seconds));
+    families.gauges("pillion_next_run_timestamp_seconds", next);
+    families.gauges("pillion_overdue_runs", of_each(&|planned| overdue(state, planned)));
+    families.gauges("pillion_consecutive_failures", of_each(&|planned| Some(planned.failures.into())));
+    families.gauge("pillion_stuck_sources", state.vitals.stuck_sources.len() as f64);
+}
 
-    fn counters<'a>(&self, name: &str, values: impl IntoIterator<Item = (Vec<&'a str>, u64)>) {
-        let (options, labels) = options(name);
-        let counters = IntCounterVec::new(options, labels).expect("the name is one");
-        for (labels, value) in values {
-            counters.with_label_values(&labels).inc_by(value);
-        }
-        self.register(counters);
-    }
+/// Where nobody could look into the repository since the start, the records of runs before it are what is known.
+fn last_success_at(state: &State, planned: &Planned) -> Option<DateTime<Utc>> {
+    let could_look = !state.is_paused() && state.repository_problem.is_none();
+    let is_one = |run: &&Arc<RunRecord>| run.work == planned.work && run.end.outcome.has_snapshot();
+    let recorded = || state.runs.iter().rev().find(is_one).map(|run| run.started_at);
+    planned.newest_at.or_else(|| if could_look { None } else { recorded() })
+}
 
-    fn of_settings(&self, state: &State) {
-        let (options, labels) = options("pillion_build_info");
-        let build = GaugeVec::new(options, labels).expect("the name is one");
-        build.with_label_values(&[VERSION]).set(1.0);
-        self.register(build);
-        let settings = &state.settings;
-        let is_valid = state.config.is_some() && settings.problems.is_empty();
-        self.whole_gauge("pillion_config_valid", is_valid.into());
-        let reloads = [(vec!["accepted"], settings.accepted), (vec!["refused"], settings.refused)];
-        self.counters("pillion_config_reloads_total", reloads);
-    }
+fn overdue(state: &State, planned: &Planned) -> Option<f64> {
+    let config = state.config.as_ref()?;
+    let schedule = match planned.work.kind {
+        Kind::Backup => &config.plan(planned.work.plan.as_ref())?.schedule,
+        Kind::Check => &config.check.as_ref()?.schedule,
+    };
+    let since = last_success_at(state, planned).unwrap_or(state.started_at);
+    let named = std::iter::successors(schedule.next_after(since), |due| schedule.next_after(*due));
+    Some(named.take_while(|due| *due <= state.at).take(MAX_OVERDUE).count() as f64)
+}
 
-    fn of_schedule(&self, state: &State) {
-        self.whole_gauge("pillion_paused", state.is_paused().into());
-        self.whole_gauge("pillion_queued_runs", i64::try_from(state.queued.len()).unwrap_or(i64::MAX));
-        self.whole_gauge("pillion_running", state.running.is_some().into());
-        self.whole_gauge("pillion_store_away", state.away_since.is_some().into());
-        let by_work = |value: fn(&Planned) -> Option<f64>| {
-            let known = move |planned: &'_ Planned| Some((planned.work.clone(), value(planned)?));
-            state.planned.iter().filter_map(known).collect::<Vec<_>>()
-        };
-        // A series that says 1970 before anything is known would wake somebody.
-        let newest = by_work(|planned| planned.newest_at.map(seconds));
-        self.gauges("pillion_last_success_timestamp_seconds", &newest);
-        let next = by_work(|planned| planned.next_run_at.map(seconds));
-        self.gauges("pillion_next_run_timestamp_seconds", &next);
-        let failures = by_work(|planned| Some(planned.failures.into()));
-        self.gauges("pillion_consecutive_failures", &failures);
-    }
-
-    fn of_runs(&self, state: &State) {
-        let totals = &state.totals;
-        let words: Vec<_> = totals
-            .runs
-            .iter()
-            .map(|((work, trigger, outcome), count)| {
-                (work.kind.to_string(), work.plan_label(), *trigger, outcome.to_string(), *count)
-            })
-            .collect();
-        let runs = words.iter().map(|(kind, plan, trigger, outcome, count)| {
-            (vec![kind.as_str(), *plan, *trigger, outcome.as_str()], *count)
-        });
-        self.counters("pillion_runs_total", runs);
-        let (options, labels) = options("pillion_run_seconds_total");
-        let seconds = CounterVec::new(options, labels).expect("the name is one");
-        for (work, value) in &totals.seconds {
-            seconds.with_label_values(&[work.kind.to_string().as_str(), work.plan_label()]).inc_by(*value);
-        }
-        self.register(seconds);
-        let last: Vec<_> = state.runs.iter().map(|run| (run.work.clone(), run.seconds())).collect();
-        self.gauges("pillion_last_run_duration_seconds", &last);
-        let files = [
-            (vec!["new"], totals.files_new),
-            (vec!["changed"], totals.files_changed),
-            (vec!["unmodified"], totals.files_unmodified),
+fn of_sources(families: &mut Families, totals: &Totals) {
+    for (name, changes) in
+        [("pillion_files_total", &totals.files), ("pillion_directories_total", &totals.directories)]
+    {
+        let values = [
+            (vec!["new"], changes.new as f64),
+            (vec!["changed"], changes.changed as f64),
+            (vec!["unmodified"], changes.unmodified as f64),
         ];
-        self.counters("pillion_files_total", files);
-        self.counter("pillion_processed_bytes_total", totals.bytes_processed);
-        self.counter("pillion_added_bytes_total", totals.bytes_added);
-        let skipped = totals.skipped_by_reason.iter().map(|(reason, count)| (vec![reason.as_str()], *count));
-        self.counters("pillion_skipped_total", skipped);
-        self.counter("pillion_torn_total", totals.torn);
-        self.counter("pillion_vanished_total", totals.vanished);
+        families.counters(name, values);
     }
+    families.counter("pillion_processed_bytes_total", totals.bytes_processed);
+    families.counter("pillion_added_bytes_total", totals.bytes_added);
+    let skipped =
+        totals.skipped_by_reason.iter().map(|(reason, count)| (vec![reason.as_str()], *count as f64));
+    families.counters("pillion_skipped_total", skipped);
+    families.counter("pillion_torn_total", totals.torn);
+    families.counter("pillion_vanished_total", totals.vanished);
 }
 
 fn seconds(at: DateTime<Utc>) -> f64 {
     at.timestamp_millis() as f64 / 1000.0
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_readme_names_each_metric_and_no_other() {
-        let readme = include_str!("../../../../../README.md");
-        let named: Vec<&str> = readme.lines().filter(|line| line.starts_with("| `pillion_")).collect();
-        let known: Vec<String> = TABLE
-            .iter()
-            .map(|(name, help, labels)| {
-                let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
-                format!("| `{name}` | {help} | {} |", labels.join(", "))
-            })
-            .collect();
-        assert_eq!(named, known);
-    }
-
-    #[test]
-    fn what_is_not_known_is_no_series_and_everything_else_is_one() {
-        let mut state = State::new(DateTime::UNIX_EPOCH);
-        let unknown = text(&state);
-        assert!(!unknown.contains("last_success") && !unknown.contains("next_run"), "{unknown}");
-        assert!(unknown.contains("\npillion_config_valid 0\n"), "{unknown}");
-        state.planned.push(Planned {
-            work: Work::backup(Some("files".parse().unwrap())),
-            next_run_at: None,
-            failures: 0,
-            newest_at: DateTime::from_timestamp_millis(1_500),
-        });
-        let series = "\npillion_last_success_timestamp_seconds{kind=\"backup\",plan=\"files\"} 1.5\n";
-        assert!(text(&state).contains(series), "{}", text(&state));
-    }
+fn switch(is_so: bool) -> f64 {
+    if is_so { 1.0 } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,11 +92,12 @@ fn problems(status: &Status) -> Markup {
         .store_away_since
         .map(|since| format!("the store does not answer since {}", since.format("%F %T UTC")));
     let repository = status.repository_problem.iter().cloned().chain(away);
+    let stuck = status.stuck_sources.iter().map(|source| format!("stuck: {source} does not answer"));
     let listeners = status
         .listeners
         .iter()
         .filter_map(|listener| Some(format!("{}: {}", listener.place, listener.problem.as_ref()?)));
-    let problems: Vec<String> = settings.chain(repository).chain(listeners).collect();
+    let problems: Vec<String> = settings.chain(repository).chain(stuck).chain(listeners).collect();
     html! {
         @if !problems.is_empty() {
             section .problems {

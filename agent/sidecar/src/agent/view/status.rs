@@ -40,6 +40,9 @@ pub struct Status {
     pub last_run: Option<Run>,
     pub newest_snapshot_at: Option<DateTime<Utc>>,
     pub repository_problem: Option<String>,
+    /// They do not answer, and no run of them begins until they do.
+    #[serde(default)]
+    pub stuck_sources: Vec<String>,
     pub listeners: Vec<Listening>,
     /// Another one where the status page would look otherwise, numbers aside that move while a run goes on.
     pub form: String,
@@ -168,6 +171,12 @@ impl Status {
             last_run: state.newest_run().cloned().map(Run::Ended),
             newest_snapshot_at: state.newest_snapshot_at(),
             repository_problem: state.repository_problem.clone(),
+            stuck_sources: state
+                .vitals
+                .stuck_sources
+                .iter()
+                .map(|source| source.display().to_string())
+                .collect(),
             listeners: listeners.to_vec(),
             form: form(state, listeners),
         }
@@ -181,6 +190,7 @@ fn form(state: &State, listeners: &[Listening]) -> String {
         (planned.next_run_at, planned.newest_at, planned.failures).hash(&mut hasher);
     }
     (state.settings.accepted, state.settings.refused, &state.repository_problem).hash(&mut hasher);
+    state.vitals.stuck_sources.hash(&mut hasher);
     (state.pause.map(|pause| (pause.since, pause.until)), state.newest_run().map(|run| run.number))
         .hash(&mut hasher);
     state.queued.iter().for_each(|queued| queued.number.hash(&mut hasher));

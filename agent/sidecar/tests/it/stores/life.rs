@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::TryStreamExt;
 use pillion::access::StoreAccess;
 use pillion::environment::Environment;
-use pillion::open::{Connection, open_backend};
+use pillion::open::{Connection, Ears, open_backend};
 use pillion_backend::location::Location;
 use pillion_backend::{Backend, FileKind};
 use pillion_e2e::servers::{Kind, Security, minio_is_there, shared};
@@ -107,10 +107,12 @@ async fn all_the_wrappers_together_hold_the_contract() {
     let access = StoreAccess::of_environment(&location, &environment).unwrap();
     let limit = "32768".parse().unwrap();
     let connection = Connection { upload_limit: limit, download_limit: limit, ..Connection::default() };
-    let counts = Arc::default();
-    let backend = open_backend(&location, &access, &connection, &counts, Box::new(|_, _| {})).unwrap();
+    let ears = Ears::default();
+    let backend = open_backend(&location, &access, &connection, &ears, Box::new(|_, _| {})).unwrap();
     pillion_backend::conformance::check(backend).await;
-    assert!(counts.to_string().contains("save pack"), "{counts}");
+    let counts = ears.counts.to_string();
+    assert!(counts.contains("save pack"), "{counts}");
+    assert!(ears.clock.seconds_ahead().is_some(), "each answer has a date");
 }
 
 /// No registry has MinIO: it is asked where `PILLION_TEST_MINIO` names it.
