@@ -328,6 +328,23 @@ fn who_waits_for_a_place_gets_what_is_given_back_and_learns_what_never_fits() {
 }
 
 #[test]
+fn what_is_used_is_told_also_to_who_finds_the_budget_taken() {
+    let scene = Scene::new();
+    let cache = scene.open(1_000);
+    keep(&cache.of(repository()), "kept", 30);
+    let used = Usage { kept_bytes: 30, spool_bytes: 0, max_bytes: 1_000 };
+    assert_eq!(cache.usage(), Some(used));
+    let spool = Spool::open(&cache).unwrap();
+    let mut file = spool.create_file(spool.try_place(100).unwrap()).unwrap();
+    file.write_all(&[0; 70]).unwrap();
+    let held = cache.0.budget();
+    assert_eq!(cache.usage(), Some(used), "as it was when it was free");
+    drop(held);
+    assert_eq!(cache.usage(), Some(Usage { spool_bytes: 70, ..used }));
+    assert_eq!(Cache::absent(scene.directory().to_owned()).usage(), None);
+}
+
+#[test]
 fn a_file_of_the_spool_stays_within_its_place() {
     let scene = Scene::new();
     let cache = scene.open(100);

@@ -13,10 +13,10 @@ use crate::scene::Scene;
 
 /// An answer as it came in.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -45,36 +45,53 @@ fn ask(mut stream: impl Read + Write, request: &str, headers: &[&str]) -> Answer
 const CHANGE: &str = "X-Pillion-Request: test";
 
 /// An agent that listens on ports of the system's choice.
-struct Listening {
-    agent: Agent,
-    scene: Scene,
+pub(crate) struct Listening {
+    pub(crate) agent: Agent,
+    pub(crate) scene: Scene,
     socket: PathBuf,
-    public: String,
+    /// Where metrics and liveness are answered.
+    pub(crate) public: String,
     control: String,
 }
 
 impl Listening {
     fn start(more: &str) -> Self {
         let scene = Scene::new();
+        let mut agent = Agent::start(&scene, &["--config", &Self::settings(&scene, more)]);
+        agent.wait_for("run ended");
+        let listening = Self::of(scene, agent);
+        // The record is told before it is published.
+        wait_until(|| !listening.ours("GET /v1/status", &[]).json()["lastRun"].is_null());
+        listening
+    }
+
+    /// Settings with listeners at ports of the system's choice.
+    pub(crate) fn settings(scene: &Scene, more: &str) -> String {
         let ports = format!("publicAddress: '127.0.0.1:0', controlAddress: '127.0.0.1:0', {more}");
-        let config = settings(&scene, "");
+        let config = settings(scene, "");
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(&config, text.replace("publicAddress: off, controlAddress: off,", &ports)).unwrap();
-        let mut agent = Agent::start(&scene, &["--config", &config]);
-        agent.wait_for("run ended");
+        config
+    }
+
+    /// An agent of such settings, as soon as it can be asked.
+    pub(crate) fn of(scene: Scene, agent: Agent) -> Self {
         let socket = scene.path("cache/control.sock");
-        let status = || ask(UnixStream::connect(&socket).unwrap(), "GET /v1/status", &[]).json();
-        // The record is told before it is published.
-        wait_until(|| !status()["lastRun"].is_null());
-        let status = status();
-        let address = |kind: &str| {
-            let listeners = status["listeners"].as_array().unwrap();
-            let listener =
-                listeners.iter().find(|listener| listener["place"].as_str().unwrap().starts_with(kind));
-            listener.unwrap()["address"].as_str().unwrap().to_owned()
-        };
+        let listening = Self { agent, scene, socket, public: String::new(), control: String::new() };
+        wait_until(|| {
+            let is_open = |kind| listening.address(kind).is_some();
+            UnixStream::connect(&listening.socket).is_ok() && is_open("public") && is_open("control 127")
+        });
+        let address = |kind| listening.address(kind).unwrap();
         let (public, control) = (address("public"), address("control 127"));
-        Self { agent, scene, socket, public, control }
+        Self { public, control, ..listening }
+    }
+
+    fn address(&self, kind: &str) -> Option<String> {
+        let status = self.ours("GET /v1/status", &[]).json();
+        let mut listeners = status["listeners"].as_array().unwrap().iter();
+        let listener = listeners.find(|listener| listener["place"].as_str().unwrap().starts_with(kind))?;
+        listener["address"].as_str().map(str::to_owned)
     }
 
     fn ours(&self, request: &str, headers: &[&str]) -> Answer {
@@ -85,7 +102,7 @@ impl Listening {
         ask(TcpStream::connect(&self.control).unwrap(), request, headers)
     }
 
-    fn public(&self, request: &str) -> Answer {
+    pub(crate) fn public(&self, request: &str) -> Answer {
         ask(TcpStream::connect(&self.public).unwrap(), request, &[])
     }
 }

@@ -17,6 +17,7 @@ mod interop;
 mod json;
 mod life;
 mod locks;
+mod monitoring;
 mod plans;
 mod predecessors;
 mod reader;

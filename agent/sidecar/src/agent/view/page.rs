@@ -334,6 +334,7 @@ mod tests {
     use crate::agent::record::{Fault, FaultyEntry, RunEnd, Work};
     use crate::agent::state::State;
     use crate::agent::trigger::Trigger;
+    use crate::agent::vitals::Vitals;
 
     #[test]
     fn what_comes_from_a_file_system_is_text_and_never_markup() {
@@ -344,10 +345,11 @@ mod tests {
             RunEnd { faulty_entries: vec![entry], repository_bytes: Some(7), ..RunEnd::failed(evil, None) };
         let (work, trigger) = (Work::default(), Trigger::First);
         let run = RunRecord { number: 1, work, trigger, requested_at: at, started_at: at, ended_at: at, end };
-        let state = State { runs: vec![Arc::new(run)], ..State::new(at) };
+        let vitals = Vitals { stuck_sources: vec![evil.into()], ..Vitals::default() };
+        let state = State { runs: vec![Arc::new(run)], vitals, ..State::new(at) };
         let page = page(&Status::of(&state, &[]), &state.runs);
         assert!(!page.contains("<script>") && !page.contains("onload=\"x"), "{page}");
-        assert_eq!(page.matches("&lt;script&gt;").count(), 3, "{page}");
+        assert_eq!(page.matches("&lt;script&gt;").count(), 4, "{page}");
         assert!(page.contains("no good settings") && page.contains("Repository, now"), "{page}");
     }
 }

@@ -69,6 +69,7 @@ fn a_run_on_a_source_that_hangs_ends_without_a_lock_and_the_next_one_is_refused_
     let refused = scene.run(&config);
     assert_eq!(refused.outcome, Outcome::Failed);
     assert!(refused.message.starts_with(&format!("stuck: the source {} ", scene.source())), "{refused:?}");
+    assert_eq!(scene.engine.vitals().stuck_sources, [PathBuf::from(scene.source())]);
 
     // Nothing of the run that was given up comes after it.
     assert_eq!(scene.script.calls(Call::Read, &scene.file()), 1);
@@ -81,6 +82,7 @@ fn a_run_on_a_source_that_hangs_ends_without_a_lock_and_the_next_one_is_refused_
     };
     assert_eq!((whole.outcome, whole.files_processed), (Outcome::Complete, 1), "{whole:?}");
     assert_eq!(scene.count("snapshots"), 1);
+    assert!(scene.engine.vitals().stuck_sources.is_empty());
 }
 
 #[test]
