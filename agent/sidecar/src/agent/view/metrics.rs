@@ -55,6 +55,8 @@ fn of_settings(families: &mut Families, state: &State) {
     families.gauge("pillion_config_valid", switch(is_valid));
     let reloads = [(vec!["accepted"], settings.accepted as f64), (vec!["refused"], settings.refused as f64)];
     families.counters("pillion_config_reloads_total", reloads);
+    let mode = state.config.as_ref().map(|config| config.mode.to_string());
+    families.gauges("pillion_mode", mode.iter().map(|mode| (vec![mode.as_str()], 1.0)));
     families.gauge("pillion_paused", switch(state.is_paused()));
     families.gauge("pillion_queued_runs", state.queued.len() as f64);
     families.gauge("pillion_running", switch(state.running.is_some()));

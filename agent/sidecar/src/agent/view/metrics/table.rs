@@ -13,6 +13,7 @@ pub const TABLE: &[(&str, &str, &[&str])] = &[
     ("pillion_start_timestamp_seconds", "When the agent was started.", &[]),
     ("pillion_config_valid", "Whether the settings that are written now are the ones that count.", &[]),
     ("pillion_config_reloads_total", "Changed settings, by whether they were taken over.", &["result"]),
+    ("pillion_mode", "What the settings say that the agent is to do, as a label; always 1.", &["mode"]),
     ("pillion_paused", "Whether no run begins by itself.", &[]),
     ("pillion_queued_runs", "Runs that wait to begin.", &[]),
     ("pillion_running", "Whether a run is under way.", &[]),

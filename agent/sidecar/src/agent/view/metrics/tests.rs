@@ -185,6 +185,7 @@ fn what_the_store_was_asked_and_is_known_to_hold_is_told() {
         "pillion_repository_seen_timestamp_seconds{what=\"size\"} 3690",
         "pillion_repository_locks 1",
         "pillion_repository_seen_timestamp_seconds{what=\"locks\"} 60",
+        "pillion_mode{mode=\"active\"} 1",
         "pillion_agent_info{host=\"host-0\",identity=\"shop/deployment/web\"} 1",
     ] {
         has(&shown, line);
