@@ -171,7 +171,7 @@ impl Resident {
             let access = Access { config, credentials: &credentials, cancel, runtime, kept, watch };
             let options = access.options(&of_plan, &process, &environment)?;
             let options = backup::Options { source_paths, quiesce, ..options };
-            Ok(access.back_up(&of_plan, &options, &process, &its)?)
+            Ok(access.back_up(&of_plan, options, &process, &its)?)
         };
         let bounds = (std::slice::from_ref(plan), plan.run_timeout);
         let end = self.watched(&config, bounds, progress, cancel, run).await.unwrap_or_else(|end| end);
@@ -249,7 +249,7 @@ impl Access<'_> {
     fn back_up(
         &self,
         plan: &Plan,
-        options: &backup::Options,
+        options: backup::Options,
         process: &Process,
         progress: &Progress,
     ) -> Result<RunEnd, Refusal> {
@@ -261,16 +261,18 @@ impl Access<'_> {
     fn back_up_uncounted(
         &self,
         plan: &Plan,
-        options: &backup::Options,
+        options: backup::Options,
         process: &Process,
         progress: &Progress,
     ) -> Result<RunEnd, Refusal> {
         let mut pin = self.pin()?;
         plan.sources.iter().try_for_each(|source| refuse_unfinished_restore(source))?;
         let repository = self.open_or_init(&mut pin, process)?;
+        // What the lock is told may make the cache directory anew, which the pin has to see as it is.
+        let options = backup::Options { lock: Some(self.lock(process)), ..options };
         let faults = Faults::default();
         let reporter = self.watch.listen(&faults);
-        let report = backup::backup(&repository, options, &reporter, progress);
+        let report = backup::backup(&repository, &options, &reporter, progress);
         Ok(end(&report?, &faults))
     }
 
@@ -393,7 +395,7 @@ impl Access<'_> {
             program_version: format!("pillion {VERSION}"),
             skip_if_unchanged: false,
             quiesce: None,
-            lock: Some(self.lock(process)),
+            lock: None,
         })
     }
 

@@ -89,7 +89,7 @@ impl Scene {
             let plan = &access.config.plans[0];
             let mut options = access.options(plan, &process, &environment).unwrap();
             options.source_paths = SourcePaths::Scripted(Arc::clone(&self.script));
-            access.back_up(plan, &options, &process, &Progress::default()).unwrap()
+            access.back_up(plan, options, &process, &Progress::default()).unwrap()
         });
         assert_eq!((end.outcome, end.message.as_str()), (Outcome::Complete, ""));
         let named = |call: pillion_backend::fault::Call| {

@@ -96,7 +96,7 @@ pub(super) fn newest(access: &Access<'_>) -> Result<Option<DateTime<Utc>>, Refus
 fn back_up_with(access: &Access<'_>, environment: &Environment) -> Result<RunEnd, Refusal> {
     let (plan, process) = (&access.config.plans[0], Process::current(environment));
     let options = access.options(plan, &process, environment)?;
-    access.back_up(plan, &options, &process, &Progress::default())
+    access.back_up(plan, options, &process, &Progress::default())
 }
 
 fn back_up(config: &Config) -> RunEnd {
