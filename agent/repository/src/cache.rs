@@ -205,7 +205,15 @@ impl Cache {
         }
         self.0.budget().begin_job();
         self.0.told.store(false, Ordering::Relaxed);
-        Files::new(self.clone(), self.0.number_of(repository))
+        self.beside(repository)
+    }
+
+    /// The same for whoever reads beside a job, which is still the one that has begun.
+    pub(crate) fn beside(&self, repository: Id) -> Files {
+        match self.0.standing {
+            Standing::Owner | Standing::Guest => Files::new(self.clone(), self.0.number_of(repository)),
+            Standing::Unusable(_) | Standing::Absent => Files::none(),
+        }
     }
 
     /// Fails where less than that can be had, with a sentence that says what to do.

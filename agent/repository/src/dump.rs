@@ -9,9 +9,11 @@ mod tests;
 mod zip;
 
 use std::io::Write;
+use std::ops::Range;
 
 use crate::cache::Spool;
 use crate::error::{Error, Result};
+use crate::format::Invalid;
 use crate::format::blob::BlobKind;
 use crate::format::id::Id;
 use crate::format::tree::{Node, NodeKind};
@@ -22,9 +24,8 @@ use crate::walk::{self, Next};
 pub fn write_file(reader: &mut BlobReader, node: &Node, out: &mut dyn Write) -> Result<()> {
     let content = node.content.as_deref().unwrap_or_default();
     let mut written_bytes = 0u64;
-    let mut last = Plain::default();
     for id in content {
-        let plain = last.load(reader, id)?;
+        let plain = reader.load(BlobKind::Data, id)?;
         written_bytes += plain.len() as u64;
         // An archive's next header begins where this file was said to end.
         if written_bytes > node.size {
@@ -32,34 +33,50 @@ pub fn write_file(reader: &mut BlobReader, node: &Node, out: &mut dyn Write) -> 
         }
         out.write_all(plain).map_err(failed)?;
     }
-    match written_bytes == node.size {
+    refuse_other_size(node, written_bytes)
+}
+
+/// Refuses a file that holds another number of bytes than it says, as far as the index knows: before a part of it is
+/// written that somebody else finds the place of.
+pub fn check_size(reader: &BlobReader, node: &Node) -> Result<()> {
+    let content = node.content.as_deref().unwrap_or_default();
+    let sizes = content.iter().map(|id| reader.plain_bytes(BlobKind::Data, id));
+    refuse_other_size(node, sizes.sum::<Result<u64>>()?)
+}
+
+fn refuse_other_size(node: &Node, size_bytes: u64) -> Result<()> {
+    match size_bytes == node.size {
         true => Ok(()),
         false => Err(Error::Refused(format!(
-            "the file {:?} has {written_bytes} bytes or more in the repository instead of {}",
+            "the file {:?} has {size_bytes} bytes or more in the repository instead of {}",
             String::from_utf8_lossy(&node.name),
             node.size
         ))),
     }
 }
 
-/// The blob read last: a file with holes is one blob many times over.
-#[derive(Default)]
-struct Plain {
-    id: Option<Id>,
-    bytes: Vec<u8>,
-}
-
-impl Plain {
-    fn load(&mut self, reader: &mut BlobReader, id: &Id) -> Result<&[u8]> {
-        if self.id != Some(*id) {
-            self.id = None;
-            let plain = reader.load(BlobKind::Data, id)?;
-            self.bytes.clear();
-            self.bytes.extend_from_slice(plain);
-            self.id = Some(*id);
+/// Writes a part of what a file holds. Blobs before and behind it are not loaded.
+pub fn write_part(reader: &mut BlobReader, node: &Node, part: Range<u64>, out: &mut dyn Write) -> Result<()> {
+    let mut begin = 0u64;
+    for id in node.content.as_deref().unwrap_or_default() {
+        if begin >= part.end {
+            break;
         }
-        Ok(&self.bytes)
+        let end = begin + reader.plain_bytes(BlobKind::Data, id)?;
+        if end > part.start {
+            let plain = reader.load(BlobKind::Data, id)?;
+            let within = |at: u64| usize::try_from(at.clamp(begin, end) - begin).expect("it is in memory");
+            let wanted = plain.get(within(part.start)..within(part.end));
+            out.write_all(wanted.ok_or(Error::DamagedBlob {
+                kind: BlobKind::Data,
+                id: *id,
+                why: Invalid::malformed("it has another length than the index says"),
+            })?)
+            .map_err(failed)?;
+        }
+        begin = end;
     }
+    Ok(())
 }
 
 /// What an archive left out.

@@ -41,6 +41,12 @@ pub enum Error {
     MissingBlob { kind: crate::format::blob::BlobKind, id: Id },
     #[error("{kind} blob {id} is damaged: {why}", kind = .kind.noun())]
     DamagedBlob { kind: crate::format::blob::BlobKind, id: Id, why: Invalid },
+    /// Only told to who reads beside other jobs: a whole tree has to be in memory.
+    #[error("a folder has so many entries that {size_bytes} bytes are needed to read it, above {max_bytes}")]
+    LargeTree { size_bytes: u64, max_bytes: u64 },
+    /// `why`: it is not there, or not of the kind that was asked for.
+    #[error("path {path} in the snapshot: {why}")]
+    NotInSnapshot { path: String, why: &'static str },
     #[error("no snapshot matches {0:?}")]
     NoSnapshot(String),
     #[error("{0:?} is the beginning of more than one ID")]
@@ -85,6 +91,7 @@ impl Error {
             Self::Locked(_) => {
                 "wait, use --retry-lock, or remove a dead process's lock with `pillion unlock`"
             }
+            Self::LargeTree { .. } => "read it with `pillion restore` or `pillion dump`",
             Self::NoKey | Self::UnusableKey(_) => {
                 "check the password; if it is right, bring the key or the config back from a copy of the repository"
             }

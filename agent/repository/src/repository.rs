@@ -3,30 +3,32 @@
 //! Relies on `format` for every byte and on [`Store`] for every call. Opening needs no lock; whoever goes on
 //! to read or write takes one first (see `lock`). Nothing in here decides what to back up or restore.
 
+mod blobs;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod init;
+mod shared;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pillion_backend::{Body, ErrorKind, FileKind, FileName};
 
+pub use blobs::{BlobReader, Modesty};
 pub use init::{Creator, Form, init, init_as};
+pub use shared::SharedIndex;
 
 use crate::cache::{Cache, Files};
 use crate::error::{Error, Result};
-use crate::format::Invalid;
-use crate::format::blob::{BlobKind, Compression, Opener};
+use crate::format::blob::Compression;
 use crate::format::chunker::Tables;
 use crate::format::config::{Config, ConfigError};
 use crate::format::crypto::MasterKey;
 use crate::format::id::Id;
 use crate::format::key::{KeyError, KeyFile};
 use crate::format::snapshot::Snapshot;
-use crate::format::tree::{self, Node};
 use crate::format::{file, index as index_file, lock::Lock as LockFile};
-use crate::index::{Index, IndexBuilder, Location};
+use crate::index::{Index, IndexBuilder};
 use crate::limits;
 use crate::parallel::parallel;
 use crate::store::{Store, entry_id, file_name};
@@ -43,6 +45,8 @@ pub struct Settings {
     pub cache: Cache,
     /// Work done at once; the number of processors is a good choice.
     pub workers: usize,
+    /// What jobs share that are at work at the same time.
+    pub index: SharedIndex,
     /// Who opens keys that ask for more memory than this process has for them; without one they open nothing.
     pub costly_keys: Option<Arc<dyn CostlyKeys>>,
 }
@@ -61,6 +65,7 @@ impl Default for Settings {
             cache: Cache::absent(std::env::temp_dir()),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             costly_keys: None,
+            index: SharedIndex::default(),
         }
     }
 }
@@ -97,6 +102,13 @@ impl Repository {
     pub fn open_again(&self, store: Store, settings: Settings) -> Result<Option<Self>> {
         let is_same = load_sealed_config(&store)? == self.sealed_config;
         let kept = settings.cache.of(self.config.id);
+        Ok(is_same.then(|| Self { store, settings, kept, ..self.clone() }))
+    }
+
+    /// The same for whoever reads beside such a job: what of the cache the job has use for stays its own.
+    pub fn open_beside(&self, store: Store, settings: Settings) -> Result<Option<Self>> {
+        let is_same = load_sealed_config(&store)? == self.sealed_config;
+        let kept = settings.cache.beside(self.config.id);
         Ok(is_same.then(|| Self { store, settings, kept, ..self.clone() }))
     }
 
@@ -176,10 +188,21 @@ impl Repository {
 
     /// Every snapshot that can be read, oldest first, and what is wrong with the others.
     pub fn load_snapshots(&self) -> Result<(Vec<NamedSnapshot>, Vec<Error>)> {
-        let ids = self.store.list_ids(FileKind::Snapshot)?;
+        self.select_snapshots(|_| true, |_| true)
+    }
+
+    /// The same of those that are wanted, first by their IDs alone. The others are never in memory together.
+    pub fn select_snapshots(
+        &self,
+        wants_id: impl Fn(&Id) -> bool,
+        wants: impl Fn(&Snapshot) -> bool + Sync,
+    ) -> Result<(Vec<NamedSnapshot>, Vec<Error>)> {
+        let mut ids = self.store.list_ids(FileKind::Snapshot)?;
         self.kept.listed(FileKind::Snapshot, &ids);
+        ids.retain(wants_id);
         let load = |id: &Id| decode_snapshot(id, &self.load_listed_file(FileKind::Snapshot, id)?);
         let loaded = self.each_parallel(&ids, |id| match load(id) {
+            Ok(snapshot) if !wants(&snapshot) => Ok((*id, None)),
             Err(e @ Error::Damaged { .. }) => Ok((*id, Some(Err(e)))),
             // Forgotten since it was listed.
             Err(Error::Backend(e)) if e.kind == ErrorKind::NotFound => Ok((*id, None)),
@@ -207,14 +230,21 @@ impl Repository {
     pub fn load_index(&self) -> Result<LoadedIndex> {
         let files = self.store.list_ids(FileKind::Index)?;
         self.kept.listed(FileKind::Index, &files);
-        let builders = self.each_parallel(&files, |id| self.load_index_file(id))?;
+        let index = match self.settings.index.find(|known| known == files) {
+            Some(shared) => shared.index,
+            None => self.settings.index.share(&files, self.build_index(&files)?),
+        };
+        self.kept.indexed(&index);
+        Ok(LoadedIndex { index, files })
+    }
+
+    fn build_index(&self, files: &[Id]) -> Result<Index> {
+        let builders = self.each_parallel(files, |id| self.load_index_file(id))?;
         let mut whole = IndexBuilder::default();
         for builder in builders {
             whole.append(builder);
         }
-        let index = Arc::new(whole.build());
-        self.kept.indexed(&index);
-        Ok(LoadedIndex { index, files })
+        Ok(whole.build())
     }
 
     /// One of the index files that the store was just seen to have.
@@ -241,90 +271,6 @@ impl Repository {
 pub struct LoadedIndex {
     pub index: Arc<Index>,
     pub files: Vec<Id>,
-}
-
-/// Reads blobs for one thread, with buffers of its own.
-#[derive(Debug)]
-pub struct BlobReader {
-    repository: Repository,
-    index: Arc<Index>,
-    opener: Opener,
-    sealed: Vec<u8>,
-    plain: Vec<u8>,
-}
-
-impl BlobReader {
-    pub fn new(repository: &Repository, index: &Arc<Index>) -> Self {
-        Self {
-            repository: repository.clone(),
-            index: Arc::clone(index),
-            opener: Opener::default(),
-            sealed: Vec::new(),
-            plain: Vec::new(),
-        }
-    }
-
-    /// Another one over the same index.
-    #[must_use]
-    pub fn clone_for_thread(&self) -> Self {
-        Self::new(&self.repository, &self.index)
-    }
-
-    pub fn index(&self) -> &Arc<Index> {
-        &self.index
-    }
-
-    /// The content of a blob, from the first place that has it whole.
-    pub fn load(&mut self, kind: BlobKind, id: &Id) -> Result<&[u8]> {
-        let index = Arc::clone(&self.index);
-        let mut failure = None;
-        // What is damaged is read a second time before it is called so: it may have been on its way only.
-        for _ in 0..2 {
-            for location in index.lookup(kind, id) {
-                match self.load_from(kind, id, &location) {
-                    Ok(()) => return Ok(&self.plain),
-                    Err(e @ (Error::Cancelled | Error::LockLost(_))) => return Err(e),
-                    Err(e) => failure = Some(e),
-                }
-            }
-            if !matches!(failure, Some(Error::DamagedBlob { .. })) {
-                break;
-            }
-        }
-        Err(failure.unwrap_or(Error::MissingBlob { kind, id: *id }))
-    }
-
-    pub fn load_tree(&mut self, id: &Id) -> Result<Vec<Node>> {
-        let json = self.load(BlobKind::Tree, id)?;
-        let decoded = tree::decode(json);
-        decoded.map_err(|why| Error::DamagedBlob { kind: BlobKind::Tree, id: *id, why })
-    }
-
-    fn load_from(&mut self, kind: BlobKind, id: &Id, location: &Location) -> Result<()> {
-        let max_bytes = match kind {
-            BlobKind::Data => limits::MAX_DATA_BLOB_BYTES,
-            BlobKind::Tree => limits::MAX_TREE_BLOB_BYTES,
-        } as u64;
-        if location.plain_bytes() > max_bytes || u64::from(location.length) > max_bytes {
-            let why = Invalid::TooLarge { what: kind.noun(), size_bytes: location.plain_bytes(), max_bytes };
-            return Err(Error::DamagedBlob { kind, id: *id, why });
-        }
-        let Self { repository, index, opener, sealed, plain } = self;
-        let mut open = |bytes: &[u8]| {
-            sealed.clear();
-            sealed.extend_from_slice(bytes);
-            opener
-                .open(repository.key(), kind, id, sealed, location.uncompressed_length, plain)
-                .map_err(|why| Error::DamagedBlob { kind, id: *id, why })
-        };
-        let store = &repository.store;
-        if kind == BlobKind::Tree {
-            return repository.kept.load_tree(store, index, location, &mut open);
-        }
-        let start = u64::from(location.offset);
-        let range = start..start + u64::from(location.length);
-        open(&store.load_range(&file_name(FileKind::Pack, &location.pack), range)?)
-    }
 }
 
 fn decode_snapshot(id: &Id, json: &[u8]) -> Result<Snapshot> {

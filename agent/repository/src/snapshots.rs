@@ -130,10 +130,15 @@ pub fn find_node(reader: &mut BlobReader, root: &Id, path: &[u8]) -> Result<Node
     let mut walked = Vec::new();
     for name in clean(path) {
         let Some(subtree) = node.subtree else { return Err(refused(&walked, "not a directory")) };
-        let nodes = reader.load_tree(&subtree)?;
         walked.push(b'/');
         walked.extend_from_slice(name);
-        let found = nodes.into_iter().find(|node| node.name == name);
+        let mut found = None;
+        reader.each_node(&subtree, &mut |entry| {
+            if entry.name == name {
+                found = Some(entry);
+            }
+            Ok(())
+        })?;
         node = found.ok_or_else(|| refused(&walked, "not found"))?;
     }
     Ok(node)
@@ -145,8 +150,8 @@ pub fn find_tree(reader: &mut BlobReader, root: &Id, path: &[u8]) -> Result<Id> 
     node.subtree.filter(|_| node.kind == NodeKind::Dir).ok_or_else(|| refused(path, "not a directory"))
 }
 
-fn refused(path: &[u8], why: &str) -> Error {
-    Error::Refused(format!("path {} in the snapshot: {why}", String::from_utf8_lossy(path)))
+fn refused(path: &[u8], why: &'static str) -> Error {
+    Error::NotInSnapshot { path: String::from_utf8_lossy(path).into_owned(), why }
 }
 
 /// The names a path leads through; `.` counts for nothing, `..` takes the last one back.
