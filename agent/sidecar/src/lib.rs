@@ -16,6 +16,7 @@ pub mod environment;
 pub mod file;
 pub mod open;
 pub mod patterns;
+pub mod percent;
 pub mod process;
 pub mod restart;
 pub mod setting;

@@ -133,6 +133,7 @@ impl fmt::Display for Jitter {
 
 /// What the agent is to do, as somebody outside decides who sees more than it does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     #[default]

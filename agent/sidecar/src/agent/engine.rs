@@ -10,6 +10,7 @@ mod faults;
 mod kept;
 mod pin;
 mod predecessor;
+pub mod reading;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
@@ -53,6 +54,7 @@ use crate::process::Process;
 use faults::Faults;
 use kept::{Kept, Way};
 use pin::{Pin, Refusal};
+use reading::Readings;
 use watch::{Limits, Stuck, Watch};
 
 /// Longer than making a repository takes anybody.
@@ -72,6 +74,11 @@ impl Resident {
         let kept = Arc::new(Kept::new(environment.clone()));
         let hooks = Runner { exec: Arc::default() };
         Self { environment, kept, stuck: Stuck::default(), source_paths: SourcePaths::WithoutLinks, hooks }
+    }
+
+    /// What reads beside the jobs.
+    pub fn readings(&self) -> Arc<Readings> {
+        Arc::new(Readings::new(Arc::clone(&self.kept), self.environment.clone()))
     }
 
     /// Does a job of these settings, which is watched: it ends, whatever the sources of these plans do.
@@ -308,6 +315,7 @@ impl Access<'_> {
             pack_size_bytes,
             cache,
             costly_keys: Some(Arc::new(self.kept.costly_keys(config))),
+            index: self.kept.index().clone(),
             ..Settings::default()
         }
     }

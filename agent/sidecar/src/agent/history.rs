@@ -24,6 +24,7 @@ const MAX_BYTES: u64 = 4 << 20;
 
 /// No run begins by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Pause {
     pub since: DateTime<Utc>,

@@ -10,9 +10,11 @@ mod connection;
 mod control;
 mod exec;
 mod page;
+mod patience;
 mod problem;
 mod public;
 mod runs;
+mod snapshots;
 mod token;
 
 use std::collections::BTreeMap;
@@ -25,12 +27,14 @@ use std::time::Duration;
 use axum::Router;
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::command::Handle;
+use super::command;
 use super::config::DEFAULT_CACHE_DIRECTORY;
 use super::config::http::Http;
+use super::engine::reading::Readings;
 use super::hook::exec::ExecRequests;
 use access::Door;
 use connection::Listener;
@@ -59,6 +63,7 @@ impl fmt::Display for Place {
 
 /// A listener as the status shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Listening {
     pub place: String,
@@ -71,10 +76,15 @@ pub struct Listening {
 /// What the handlers have.
 #[derive(Clone, Debug)]
 struct Context {
-    handle: Handle,
+    handle: command::Handle,
     listening: watch::Receiver<Vec<Listening>>,
     sessions: Arc<Sessions>,
     exec: Arc<ExecRequests>,
+    readings: Arc<Readings>,
+    /// Where the store is waited for: not on the listeners' thread.
+    runtime: Handle,
+    /// Ends what is being read.
+    stop: CancellationToken,
 }
 
 impl Context {
@@ -92,11 +102,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens what the settings name, now and whenever they change.
-    pub fn start(handle: Handle, exec: Arc<ExecRequests>, stop: CancellationToken) -> std::io::Result<Self> {
+    /// Opens what the settings name, now and whenever they change. Called on the runtime where jobs wait for the store.
+    pub fn start(
+        handle: command::Handle,
+        exec: Arc<ExecRequests>,
+        readings: Arc<Readings>,
+        stop: CancellationToken,
+    ) -> std::io::Result<Self> {
         let (told, listening) = watch::channel(Vec::new());
         let sessions = Arc::new(Sessions::new().map_err(std::io::Error::other)?);
-        let context = Context { handle, listening: listening.clone(), sessions, exec };
+        let (jobs, its) = (Handle::current(), stop.clone());
+        let context = Context {
+            handle,
+            listening: listening.clone(),
+            sessions,
+            exec,
+            readings,
+            runtime: jobs,
+            stop: its,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serve = move || runtime.block_on(Doors { context, told, open: BTreeMap::new() }.serve(stop));
         let thread = std::thread::Builder::new().name("http".to_owned()).spawn(serve)?;

@@ -13,6 +13,7 @@ use super::trigger::Trigger;
 
 /// A run that waits to begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Queued {
     pub number: u64,

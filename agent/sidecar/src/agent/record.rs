@@ -15,6 +15,7 @@ use super::config::plan::PlanName;
 use super::trigger::Trigger;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Outcome {
     /// Everything of the source is in the snapshot.
     Complete,
@@ -69,6 +70,7 @@ impl fmt::Display for Outcome {
 
 /// What a run is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     #[default]
@@ -88,6 +90,7 @@ impl fmt::Display for Kind {
 
 /// What is done, and for which plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Work {
     #[serde(default)]
     pub kind: Kind,
@@ -120,6 +123,7 @@ impl fmt::Display for Work {
 
 /// What a check looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Checked {
     /// Findings that are damage.
@@ -134,6 +138,7 @@ pub struct Checked {
 
 /// Files or directories, by what the last snapshot knew of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Changes {
     pub new: u64,
@@ -151,6 +156,7 @@ impl AddAssign for Changes {
 
 /// How an entry did not come into the snapshot as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Fault {
     /// Left out, and should not have been.
@@ -173,6 +179,7 @@ impl fmt::Display for Fault {
 
 /// An entry that did not come into the snapshot as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FaultyEntry {
     pub fault: Fault,
     /// Control characters and what is no text are escaped.
@@ -184,6 +191,7 @@ pub struct FaultyEntry {
 
 /// What the engine says of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RunEnd {
     pub outcome: Outcome,
@@ -288,6 +296,7 @@ fn hint(error: &pillion_repository::Error) -> Option<&'static str> {
 
 /// A run that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RunRecord {
     pub number: u64,

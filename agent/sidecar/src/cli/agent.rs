@@ -14,6 +14,7 @@ use super::signal;
 use crate::agent::config::raw::{Raw, Text};
 use crate::agent::config::{Loaded, Log, Source};
 use crate::agent::engine::Resident;
+use crate::agent::engine::reading::Readings;
 use crate::agent::http::Server;
 use crate::agent::preflight::Findings;
 use crate::agent::run::Engine;
@@ -155,7 +156,9 @@ pub fn check_config(
 }
 
 pub fn run(options: &Options, global: &global::Options, environment: &Environment) -> Result<(), Failure> {
-    serve(options, global, environment, Resident::new(environment.clone()))
+    let engine = Resident::new(environment.clone());
+    let readings = engine.readings();
+    serve(options, global, environment, engine, readings)
 }
 
 /// Runs the agent until SIGTERM or SIGINT, then returns: that is its only end.
@@ -164,6 +167,7 @@ pub fn serve<E: Engine>(
     global: &global::Options,
     environment: &Environment,
     engine: E,
+    readings: Arc<Readings>,
 ) -> Result<(), Failure> {
     refuse_foreign(global)?;
     let file = match &options.sample {
@@ -194,13 +198,14 @@ pub fn serve<E: Engine>(
         let agent = Agent::new(Arc::new(engine), SystemClock, source, environment.clone());
         let stop_serving = CancellationToken::new();
         // Without a way in it still backs up.
-        let server = Server::start(agent.handle(), exec, stop_serving.clone())
+        let server = Server::start(agent.handle(), exec, Arc::clone(&readings), stop_serving.clone())
             .inspect_err(|error| tracing::error!(%error, "nobody can ask this agent anything"));
         agent.woken_by(signals.hangup).serve(signals.stop).await;
         stop_serving.cancel();
         if let Ok(server) = server {
             server.join();
         }
+        readings.ended().await;
         Ok(())
     });
     // A thread that hangs in the kernel is not waited for.

@@ -14,49 +14,95 @@ use crate::scene::Scene;
 /// An answer as it came in.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    status: u16,
+    pub(crate) status: u16,
     head: String,
+    /// Whether it came to the end that it was said to have.
+    pub(crate) is_whole: bool,
+    pub(crate) bytes: Vec<u8>,
+    /// The same, as text.
     pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    fn parse(answer: &[u8]) -> Self {
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("{:?}", String::from_utf8_lossy(answer)));
+        let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = String::new();
+        let (is_whole, bytes) = (true, answer[end + 4..].to_vec());
+        let mut answer = Self { status, head, is_whole, bytes, body };
+        if answer.header("transfer-encoding") == Some("chunked") {
+            (answer.bytes, answer.is_whole) = unchunked(&answer.bytes);
+        } else if let Some(length) = answer.header("content-length") {
+            answer.is_whole = answer.bytes.len().to_string() == length;
+        }
+        answer.body = String::from_utf8_lossy(&answer.bytes).into_owned();
+        answer
+    }
+
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
+
+    /// Status and code of a refusal, which says in one line why, and nothing that could steer a terminal.
+    pub(crate) fn problem(&self) -> (u16, String) {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(!detail.is_empty() && !detail.contains(char::is_control), "{self:?}");
+        (self.status, problem["code"].as_str().unwrap().to_owned())
+    }
+}
+
+/// What chunks hold, and whether the last one came.
+fn unchunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    while let Some(line) = rest.windows(2).position(|window| window == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        let Some(chunk) = rest[line + 2..].get(..size) else { break };
+        if size == 0 {
+            return (bytes, true);
+        }
+        bytes.extend_from_slice(chunk);
+        rest = &rest[line + 2 + size + 2..];
+    }
+    (bytes, false)
 }
 
 /// Sends one request and reads to the end of the connection.
-fn ask(mut stream: impl Read + Write, request: &str, headers: &[&str]) -> Answer {
+pub(crate) fn ask(mut stream: impl Read + Write, request: &str, headers: &[&str]) -> Answer {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     write!(stream, "{request} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n").unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    Answer::parse(&answer)
 }
 
-const CHANGE: &str = "X-Pillion-Request: test";
+pub(crate) const CHANGE: &str = "X-Pillion-Request: test";
 
 /// An agent that listens on ports of the system's choice.
 pub(crate) struct Listening {
     pub(crate) agent: Agent,
     pub(crate) scene: Scene,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// Where metrics and liveness are answered.
     pub(crate) public: String,
-    control: String,
+    pub(crate) control: String,
 }
 
 impl Listening {
-    fn start(more: &str) -> Self {
-        let scene = Scene::new();
+    pub(crate) fn start(more: &str) -> Self {
+        Self::start_at(Scene::new(), more)
+    }
+
+    /// The same of a source that is there.
+    pub(crate) fn start_at(scene: Scene, more: &str) -> Self {
         let mut agent = Agent::start(&scene, &["--config", &Self::settings(&scene, more)]);
         agent.wait_for("run ended");
         let listening = Self::of(scene, agent);
@@ -94,11 +140,11 @@ impl Listening {
         listener["address"].as_str().map(str::to_owned)
     }
 
-    fn ours(&self, request: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn ours(&self, request: &str, headers: &[&str]) -> Answer {
         ask(UnixStream::connect(&self.socket).unwrap(), request, headers)
     }
 
-    fn loopback(&self, request: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn loopback(&self, request: &str, headers: &[&str]) -> Answer {
         ask(TcpStream::connect(&self.control).unwrap(), request, headers)
     }
 
@@ -160,6 +206,11 @@ fn what_changes_something_needs_the_header_and_what_snapshots_hold_needs_a_token
         ("GET /v1/runs/99", &[], 404, "no-such-run"),
         ("GET /v1/runs/..%2f..%2fetc", &[], 404, "no-such-run"),
         ("GET /v1/../etc/passwd", &[], 404, "no-such-path"),
+        ("GET /v1/runs/../config/events", &[], 404, "no-such-path"),
+        ("GET /v1/runs/..%2fconfig/events", &[], 404, "no-such-run"),
+        ("DELETE /v1/runs/%2e%2e", &[CHANGE], 404, "no-such-run"),
+        ("GET /v1/runs/1%00", &[], 404, "no-such-run"),
+        ("GET /v1/runs/%ff%0d%0a", &[], 404, "no-such-run"),
         ("PUT /v1/runs/1", &[CHANGE], 405, "wrong-method"),
         ("POST /v1/pause?for=soon", &[CHANGE], 400, "bad-parameter"),
         ("POST /v1/pause?from=1h", &[CHANGE], 400, "bad-parameter"),
@@ -282,6 +333,26 @@ fn bad_clients_are_left_and_the_agent_answers_the_next() {
 }
 
 #[test]
+fn ten_thousand_requests_in_a_row_are_a_few_runs() {
+    let agent = Listening::start("");
+    let mut sending = TcpStream::connect(&agent.control).unwrap();
+    let mut receiving = sending.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        let request = format!("POST /v1/backups HTTP/1.1\r\n{CHANGE}\r\n");
+        let all = format!("{request}\r\n").repeat(9_999) + &request + "Connection: close\r\n\r\n";
+        sending.write_all(all.as_bytes()).unwrap();
+    });
+    let mut answers = Vec::new();
+    receiving.read_to_end(&mut answers).unwrap();
+    sender.join().unwrap();
+    assert_eq!(String::from_utf8_lossy(&answers).matches("HTTP/1.1 202 ").count(), 10_000);
+    let last = agent.ours("POST /v1/backups?wait=true", &[CHANGE]).json();
+    assert_eq!(last["outcome"], "Complete");
+    assert!(last["number"].as_u64().unwrap() < 1_000, "{last}");
+    assert_eq!(agent.agent.end(), Some(0));
+}
+
+#[test]
 fn the_command_line_looks_at_the_running_agent_and_steers_it() {
     let agent = Listening::start("");
     let scene = &agent.scene;
@@ -347,7 +418,9 @@ fn a_command_in_another_container_is_asked_for_and_the_answer_decides() {
         assert_eq!(post(&path, "{"), "400");
         let too_much = format!("{{\"exitCode\": 0, \"message\": \"{}\"}}", "x".repeat(100_000));
         assert_ne!(post(&path, &too_much), "204");
-        assert_eq!(post("POST /v1/exec/0", answer), "404");
+        for unknown in ["0", "..%2f..%2fstatus", "%2e%2e", "%ff", "%00"] {
+            assert_eq!(post(&format!("POST /v1/exec/{unknown}"), answer), "404");
+        }
         assert_eq!(post(&path, answer), "204");
         assert_eq!(post(&path, answer), "404", "it was answered");
         wait_until(|| !ours("GET /v1/status", &[]).json()["lastRun"].is_null());

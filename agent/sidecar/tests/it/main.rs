@@ -22,6 +22,7 @@ mod plans;
 mod predecessors;
 mod reader;
 mod scene;
+mod snapshots;
 mod sources;
 mod stores;
 

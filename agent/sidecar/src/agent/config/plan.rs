@@ -103,6 +103,7 @@ impl Plan {
 
 /// Small letters, digits and hyphens: it is found in tags, labels, file names and addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct PlanName(String);
 

@@ -12,7 +12,7 @@ use pillion_backend::location::Location;
 use pillion_backend::measure::{Counts, Tally};
 use pillion_backend::secret::Secret;
 use pillion_repository::cache::{self, Cache, least_bytes};
-use pillion_repository::repository::{Repository, Settings};
+use pillion_repository::repository::{Repository, Settings, SharedIndex};
 
 use crate::access::StoreAccess;
 use crate::agent::config::Config;
@@ -41,6 +41,8 @@ pub(super) struct Kept {
     /// Whether the cache directory is another process's.
     is_aside: bool,
     processes: Processes,
+    /// That of the job at work.
+    index: SharedIndex,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Kept {
             accepted: Accepted::default(),
             is_aside: false,
             processes: Processes::new(),
+            index: SharedIndex::default(),
         }
     }
 
@@ -159,6 +162,10 @@ impl Kept {
         }
     }
 
+    pub(super) fn index(&self) -> &SharedIndex {
+        &self.index
+    }
+
     /// The cache of a directory: the one that is open, unless it has other settings, is somebody else's, or was deleted.
     pub(super) fn cache(&self, directory: &Path, max_bytes: u64, pack_size_bytes: u32) -> Cache {
         if self.is_aside {
@@ -190,6 +197,11 @@ impl Kept {
     /// The way that was kept, if it is this one. Another one is of no use any more.
     pub(super) fn take_way(&self, config: &Config, credentials: &Credentials) -> Option<Way> {
         lock(&self.way).take().filter(|way| way.is_that_of(config, credentials))
+    }
+
+    /// The repository as a job opened it, for whoever reads beside the next: its key costs no memory anew. The way stays.
+    pub(super) fn opened(&self, config: &Config, credentials: &Credentials) -> Option<Repository> {
+        lock(&self.way).as_ref().filter(|way| way.is_that_of(config, credentials))?.opened.clone()
     }
 
     /// For tests: the next job goes this way.

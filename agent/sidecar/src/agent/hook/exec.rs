@@ -21,6 +21,7 @@ const MAX_TOLD_CHARS: usize = 1 << 10;
 
 /// A command that somebody is asked to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct ExecRequest {
     pub id: String,
@@ -32,6 +33,7 @@ pub struct ExecRequest {
 
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecAnswer {
     /// That of the command; `None` where it could not be run.

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::patience::Patience;
+
 /// At each listener. Who comes later waits in the system's queue.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -75,7 +77,7 @@ async fn serve(
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Patience::new(stream)), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let life = tokio::time::sleep(MAX_LIFE);
     // How a stranger's connection ends is nothing to tell.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::access::{Door, guard};
 use super::problem::Problem;
-use super::{Context, exec, page, runs, token};
+use super::{Context, exec, page, runs, snapshots, token};
 use crate::agent::history::Pause;
 use crate::agent::view::status::Status;
 use crate::duration;
@@ -32,6 +32,11 @@ pub(super) fn router(context: &Context, door: Door) -> Router<Context> {
         .route("/v1/runs/{number}/events", get(runs::follow))
         .route("/v1/pause", post(pause))
         .route("/v1/resume", post(resume))
+        .route("/v1/snapshots", get(snapshots::list))
+        .route("/v1/snapshots/{id}", get(snapshots::show))
+        .route("/v1/snapshots/{id}/files", get(snapshots::files))
+        .route("/v1/snapshots/{id}/content", get(snapshots::content))
+        .route("/v1/snapshots/{id}/archive", get(snapshots::archive))
         .route("/v1/exec", get(exec::list))
         .route("/v1/exec/{id}", post(exec::answer))
         .route("/v1/session", post(session))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -45,10 +45,12 @@ pub(super) async fn list(
 /// How it went.
 pub(super) async fn answer(
     State(context): State<Context>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     answer: Result<Json<ExecAnswer>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let Json(answer) = answer.map_err(|e| Problem::new(e.status(), "bad-body", e.body_text()))?;
+    // An ID that cannot be read is nobody's.
+    let Path(id) = id.unwrap_or(Path(String::new()));
     match context.exec.answer(&id, answer) {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(NotPending) => Err(Problem::new(

@@ -19,6 +19,7 @@ use crate::agent::state::{Running, State};
 use crate::agent::timetable::Planned;
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     pub version: String,
@@ -50,6 +51,7 @@ pub struct Status {
 
 /// What is backed up, where, when and as whose.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Protects {
     pub plans: Vec<Plan>,
@@ -61,6 +63,7 @@ pub struct Protects {
 
 /// Sources that are backed up together.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// `None` where there is but one.
@@ -72,6 +75,7 @@ pub struct Plan {
 
 /// When something is done.
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Times {
     pub schedule: String,
@@ -97,6 +101,7 @@ impl Times {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
     /// Of those that are written now; the last good ones go on.
@@ -107,6 +112,7 @@ pub struct Settings {
 
 /// A run in any of its states.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "camelCase")]
 pub enum Run {
     Queued(Queued),
@@ -121,6 +127,7 @@ pub enum Run {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
     pub files_done: u64,
