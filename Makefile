@@ -28,10 +28,11 @@ test: environment tools ## runs all the tests, after fetching what they need
 test-slow: environment tools ## what takes minutes: a store that is away for two of them in the middle of a backup
 	@PILLION_TEST_OUTAGE_SECONDS=120 cargo test --package pillion --test it --locked -- an_outage_in_the_middle
 
-tools: ## fetches stock restic (or takes PILLION_TEST_RESTIC) and the stores' servers into target/tools
+tools: ## fetches stock restic (or takes PILLION_TEST_RESTIC), the stores' servers and schemathesis into target/tools
 	@e2e/tools/environment.sh stores
 	@e2e/tools/restic.sh $(TOOLS)
 	@e2e/tools/stores.sh $(TOOLS)
+	@e2e/tools/schemathesis.sh $(TOOLS)
 
 ci: ## everything that is checked before a change is taken
 	@for step in $(CI_STEPS); do \

@@ -21,7 +21,7 @@ if wants stores; then
     type -P node >/dev/null && type -P npm >/dev/null ||
         missing+=("Node.js with npm, for Azurite: apt-get install nodejs npm")
     python3 -c 'import ensurepip, venv' 2>/dev/null ||
-        missing+=("Python 3 with venv, for SeaweedFS and the model of B2: apt-get install python3-venv")
+        missing+=("Python 3 with venv, for SeaweedFS, the model of B2 and schemathesis: apt-get install python3-venv")
 fi
 if [ "$(uname -s)" != Linux ]; then
     missing+=("Linux: source access needs openat2 and statx")

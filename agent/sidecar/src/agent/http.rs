@@ -9,6 +9,7 @@ mod access;
 mod connection;
 mod control;
 mod exec;
+mod openapi;
 mod page;
 mod patience;
 mod problem;

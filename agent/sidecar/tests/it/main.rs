@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agent;
+mod api;
 mod bad_input;
 mod cache;
 mod checks;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::access::{Door, guard};
 use super::problem::Problem;
-use super::{Context, exec, page, runs, snapshots, token};
+use super::{Context, exec, openapi, page, runs, snapshots, token};
 use crate::agent::history::Pause;
 use crate::agent::view::status::Status;
 use crate::duration;
@@ -23,6 +23,7 @@ pub(super) fn router(context: &Context, door: Door) -> Router<Context> {
         .route("/", get(page::show))
         .route("/page.css", get(page::style))
         .route("/page.js", get(page::script))
+        .route("/v1/openapi.json", get(openapi::show))
         .route("/v1/status", get(status))
         .route("/v1/config", get(config))
         .route("/v1/backups", post(runs::back_up))
