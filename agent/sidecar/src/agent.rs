@@ -293,7 +293,8 @@ impl<E: Engine, C: Clock> Agent<E, C> {
         let now = self.clock.now();
         // What a look finds missed would begin by itself.
         let looks = !self.is_paused() && self.look.is_some_and(|look| look.at <= now);
-        let queued = if looks { None } else { self.queue.take() };
+        let is_away = self.away_since.is_some();
+        let queued = if looks { None } else { self.queue.take_if(|queued| may_begin(queued, is_away)) };
         if !looks && queued.is_none() {
             return;
         }
@@ -541,16 +542,22 @@ impl<E: Engine, C: Clock> Agent<E, C> {
 
     /// How long nothing can happen by itself.
     fn wait(&self) -> Duration {
-        let now = self.clock.now();
+        let (now, is_away) = (self.clock.now(), self.away_since.is_some());
         let moments = [
             self.timetable.next(self.gate()),
             self.look.filter(|_| !self.is_paused() && self.job.is_none()).map(|look| look.at),
-            (self.job.is_none() && self.queue.waiting().next().is_some()).then_some(now),
+            (self.job.is_none() && self.queue.waiting().any(|queued| may_begin(queued, is_away)))
+                .then_some(now),
             self.history.pause().and_then(|pause| pause.until),
         ];
         let next = moments.into_iter().flatten().min();
         next.map_or(MAX_PAUSE, |next| (next - now).to_std().unwrap_or(Duration::ZERO)).min(MAX_PAUSE)
     }
+}
+
+/// Whether a run that waits is of any use now: while the store is away, one that somebody may wait for.
+fn may_begin(queued: &Queued, is_away: bool) -> bool {
+    !is_away || queued.trigger == Trigger::Request || queued.joined > 0
 }
 
 fn request(queued: Queued, config: Arc<Config>, credentials: Credentials) -> RunRequest {

@@ -175,6 +175,21 @@ async fn while_the_store_is_away_it_is_asked_at_growing_distance_and_for_a_minut
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_behind_a_run_that_finds_the_store_away_waits_until_it_is_back() {
+    let both = "{repository: /r, cacheDir: /proc/none, schedule: 0 3 * * *, plans: {a: {sources: /a}, b: {sources: /b}}}";
+    let newest = "2026-11-20T03:00:00Z";
+    let mut world = world("2026-11-21T02:00:00Z", &[("a", newest), ("b", newest)]);
+    world.away = Some((at("2026-11-21T02:30:00Z"), at("2026-11-21T05:00:00Z")));
+    let (begun, _) = serve_in(world, both, |_, _| hours(10)).await;
+    let expected = [
+        "21 03:00:00 backup of a, schedule",
+        "21 05:10:30 backup of b, schedule",
+        "21 05:20:30 backup of a, retry",
+    ];
+    assert_eq!(begun, expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_jumps_ahead_makes_one_run_and_one_that_is_set_back_makes_none_twice() {
     let hourly = "{repository: /r, sources: /s, cacheDir: /proc/none, schedule: '@hourly'}";
     let world = world("2026-11-21T10:30:00Z", &[]);
